@@ -1,0 +1,195 @@
+"""Folders of recordings: scanning their headers and drawing random segments from them."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sep.data import audio
+
+# Sources are compared by the RMS of their 20 ms frames within 30 dB of the loudest one.
+_FRAME_SECONDS = 0.02
+_ACTIVE_RANGE = 1e-3
+# An active RMS under -60 dBFS is background, not a source.
+_SILENCE_RMS = 1e-3
+_MAX_DRAWS = 100
+_HEADER_THREADS = 8
+_NAMED_PROBLEMS = 10
+
+
+class Recording(NamedTuple):
+    """A usable file and its length at the rate the segments are drawn at, in samples."""
+
+    info: audio.AudioInfo
+    samples: int
+
+
+class Recordings:
+    """The recordings of one speaker, or of the noises: an endless stream to cut segments from.
+
+    Args:
+        name: The speaker.
+        recordings: At least one.
+        sample_rate: Rate of the segments in Hz. Files of another rate are resampled.
+        max_pause: Where a file is shorter than a segment, the longest pause in seconds before
+            the next one is appended.
+    """
+
+    def __init__(
+        self, name: str, recordings: list[Recording], sample_rate: int, max_pause: float = 0.0
+    ):
+        self.name = name
+        self.recordings = recordings
+        self.sample_rate = sample_rate
+        self.max_pause = max_pause
+        self._ends = np.cumsum([recording.samples for recording in recordings])
+        self._damaged: set[str] = set()
+
+    @property
+    def seconds(self) -> float:
+        return float(self._ends[-1]) / self.sample_rate
+
+    def draw(self, rng: np.random.Generator, samples: int) -> np.ndarray:
+        """Draws a segment that is not silent (active RMS above -60 dBFS).
+
+        Files are drawn with probability proportional to their length, and so is a random place
+        in the first one; shorter files follow each other until the segment is full. Files with
+        several channels are averaged.
+
+        Returns:
+            float32 `(samples,)`.
+
+        Raises:
+            AudioError: No sound in 100 draws.
+        """
+        for _ in range(_MAX_DRAWS):
+            segment = self._assemble(rng, samples)
+            if segment is not None and active_rms(segment, self.sample_rate) > _SILENCE_RMS:
+                return segment
+        raise audio.AudioError(
+            f"{self.name}: {_MAX_DRAWS} random segments were silent (below -60 dBFS) or "
+            "unreadable; remove these recordings or replace them by audible ones."
+        )
+
+    def _assemble(self, rng, samples):
+        """A segment, silent or not; None if a file drawn for it turns out to be damaged."""
+        segment = np.zeros(samples, "float32")
+        position = 0
+        while position < samples:
+            which = np.searchsorted(self._ends, rng.integers(self._ends[-1]), side="right")
+            recording = self.recordings[which]
+            if recording.samples >= samples:
+                start = rng.integers(recording.samples - samples + 1)
+            elif position == 0:
+                # In the midst of an utterance, or every source would set in at sample 0.
+                start = rng.integers(recording.samples)
+            else:
+                start = 0
+            try:
+                piece = self._read(recording, start, samples - position)
+            except audio.AudioError as error:
+                if recording.info.path not in self._damaged:
+                    self._damaged.add(recording.info.path)
+                    warnings.warn(f"{error} Another is drawn in its place.", stacklevel=2)
+                return None
+            segment[position : position + len(piece)] = piece
+            position += len(piece) + int(rng.uniform(0.0, self.max_pause) * self.sample_rate)
+        return segment
+
+    def _read(self, recording, start, samples):
+        """Up to `samples` samples from `start` on, both counted at `self.sample_rate`."""
+        rate = recording.info.sample_rate
+        if rate == self.sample_rate:
+            return _mono(audio.read_segment(recording.info.path, start, samples))
+        ratio = rate / self.sample_rate
+        piece = audio.read_segment(
+            recording.info.path, int(start * ratio), math.ceil(samples * ratio) + 1
+        )
+        return audio.resample(_mono(piece), rate, self.sample_rate)[:samples]
+
+
+def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
+    """RMS over the 20 ms frames within 30 dB of the loudest: the level of speech, not of pauses.
+
+    Args:
+        waveform: `(samples,)`.
+        sample_rate: In Hz.
+    """
+    frame = min(len(waveform), max(1, round(_FRAME_SECONDS * sample_rate)))
+    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
+    powers = np.einsum("ij,ij->i", frames, frames) / frame
+    return math.sqrt(powers[powers >= _ACTIVE_RANGE * powers.max()].mean())
+
+
+def find_audio(folder: Path) -> list[Path]:
+    """All WAV, FLAC, OGG and MP3 files under a folder, sorted, hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in audio.AUDIO_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def scan(
+    paths: Iterable[Path], sample_rate: int, resample: bool
+) -> tuple[dict[str, Recording], list[str]]:
+    """Reads the headers of files, in parallel.
+
+    Args:
+        paths: Files.
+        sample_rate: Wanted rate in Hz.
+        resample: Whether files of another rate are usable.
+
+    Returns:
+        The usable recordings by path, and for every other file a line saying why it is not.
+    """
+
+    def examine(path):
+        try:
+            info = audio.inspect(path)
+        except audio.AudioError as error:
+            return str(error)
+        if info.sample_rate != sample_rate and not resample:
+            return (
+                f"{path} has {info.sample_rate} Hz instead of {sample_rate} Hz; "
+                "pass resample=True to use it."
+            )
+        samples = int(info.frames * sample_rate / info.sample_rate)
+        return Recording(info, samples) if samples else f"{path} is shorter than one sample."
+
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        results = list(pool.map(examine, paths))
+    recordings = {r.info.path: r for r in results if isinstance(r, Recording)}
+    return recordings, [r for r in results if isinstance(r, str)]
+
+
+def describe_problems(problems: list[str]) -> str:
+    """Up to ten of the lines, indented, and the number of the others."""
+    lines = [f"\n  {line}" for line in problems[:_NAMED_PROBLEMS]]
+    more = len(problems) - _NAMED_PROBLEMS
+    return "".join(lines) + (f"\n  and {more} more" if more > 0 else "")
+
+
+def speakers_of(
+    folder: Path, recordings: dict[str, Recording], sample_rate: int, max_pause: float
+) -> list[Recordings]:
+    """Groups recordings by the first folder below `folder`, sorted by its name."""
+    by_speaker: dict[str, list[Recording]] = {}
+    for path, recording in recordings.items():
+        speaker = Path(path).relative_to(folder).parts[0]
+        by_speaker.setdefault(speaker, []).append(recording)
+    return [
+        Recordings(os.fspath(folder / name), files, sample_rate, max_pause)
+        for name, files in sorted(by_speaker.items())
+    ]
+
+
+def _mono(samples):
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)

@@ -1,0 +1,281 @@
+"""Mixtures of speakers made on the fly, for `model.fit`."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sep.data import audio, corpus
+
+# Pauses between the utterances that fill a segment, in seconds (0 to this).
+_MAX_PAUSE = 0.3
+# Peak of a mixture or of its loudest source, in dB of full scale.
+_PEAK_RANGE = (-24.0, -0.5)
+
+
+class SpeechMixtures(keras.utils.PyDataset):
+    """Draws batches of mixtures and their sources from a folder of recordings by speaker.
+
+    Batch `[index]` is `(mixture, sources)`, float32 of shapes `(batch, samples)` and
+    `(batch, num_sources, samples)`; the mixture is the sum of the sources, plus noise where there
+    is a `noise_folder`. Nothing is written to disk, and only the segments are read, by seeking.
+
+    - Sources: different speakers, drawn with probability proportional to the square root of their
+      total duration, so that a voice of half an hour does not drown one of a minute. A segment is
+      a random part of a random file; files shorter than it follow each other, with pauses of 0 to
+      0.3 s, until it is full. No source is silent (active RMS under -60 dBFS).
+    - Gains: sources are brought to the same active RMS (over the 20 ms frames within 30 dB of the
+      loudest one), then each gets a gain uniform within ±`snr_range` / 2 dB.
+    - Noise: its segments are made like those of a speaker, without pauses; the ratio of the power
+      of all sources to the noise's is uniform within `noise_snr_range`, in dB.
+    - Level: mixture and sources are scaled by one factor, so that their highest peak is uniform
+      within -24 to -0.5 dB of full scale.
+
+    A batch depends on `seed`, `epoch` and its index only. Each epoch has new mixtures, unless
+    `fixed` (for validation). A file found damaged while mixing is named in a warning, once, and
+    another drawn in its place.
+
+    To resume at an epoch, set `epoch` before `fit`, or let Keras say which one it is, as with
+    `BackupAndRestore` (it calls this before it asks for the epoch's first batch):
+
+    ```python
+    keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(mixtures, "epoch", epoch)
+    )
+    ```
+
+    One worker (the default) mixes far faster than a network trains. With more, Keras may carry
+    batches it had prefetched over to the next epoch.
+
+    Args:
+        folder: Holds `<speaker>/**/*.{wav,flac,ogg,mp3}`. Several channels are averaged.
+        num_sources: Speakers in a mixture (C).
+        segment_seconds: Length of a mixture in seconds.
+        sample_rate: In Hz.
+        batch_size: Mixtures in a batch.
+        num_batches: Batches in an epoch.
+        snr_range: Width in dB of the range that each source's gain is drawn from.
+        noise_folder: Holds noises, at any depth; None for no noise.
+        noise_snr_range: Lowest and highest ratio of speech to noise in dB.
+        speed_range: Lowest and highest factor of a speed change that moves pitch and tempo
+            together, drawn log-uniformly for each source, as voice augmentation; None for none.
+        resample: Whether to use files of another rate, resampled, instead of skipping them.
+        fixed: Whether every epoch has the same mixtures.
+        seed: Integer of at least 0.
+        **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
+
+    Attributes:
+        epoch: The epoch whose mixtures are drawn, from 0. Counted up at the end of every epoch.
+        speakers: Seconds of speech by speaker.
+
+    Raises:
+        ValueError: An argument is out of range, a folder is missing or holds no usable audio, or
+            there are fewer speakers than `num_sources`.
+
+    Warns:
+        UserWarning: Once, naming the files that are skipped: unreadable, empty, of another rate,
+            or beside the speakers' folders.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        num_sources: int = 2,
+        segment_seconds: float = 4.0,
+        sample_rate: int = 8000,
+        batch_size: int = 8,
+        num_batches: int = 1000,
+        snr_range: float = 5.0,
+        noise_folder: str | os.PathLike | None = None,
+        noise_snr_range: tuple[float, float] = (0.0, 15.0),
+        speed_range: tuple[float, float] | None = None,
+        resample: bool = False,
+        fixed: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in [
+            ("num_sources", num_sources),
+            ("sample_rate", sample_rate),
+            ("batch_size", batch_size),
+            ("num_batches", num_batches),
+        ]:
+            _check_integer(name, value, 1)
+        _check_integer("seed", seed, 0)
+        if not _is_finite(segment_seconds) or round(segment_seconds * sample_rate) < 1:
+            raise ValueError(
+                f"`segment_seconds` must give at least one sample, got {segment_seconds!r}."
+            )
+        if not _is_finite(snr_range) or snr_range < 0:
+            raise ValueError(f"`snr_range` must be a number of dB >= 0, got {snr_range!r}.")
+        self.folder = folder
+        self.num_sources = num_sources
+        self.segment_seconds = segment_seconds
+        self.sample_rate = sample_rate
+        self.batch_size = batch_size
+        self._num_batches = num_batches
+        self.snr_range = snr_range
+        self.noise_folder = noise_folder
+        self.noise_snr_range = _check_range("noise_snr_range", noise_snr_range)
+        self.speed_range = None
+        if speed_range is not None:
+            self.speed_range = _check_range("speed_range", speed_range, above=0.0)
+        self.resample = resample
+        self.fixed = fixed
+        self.seed = seed
+        self.epoch = 0
+        self._samples = round(segment_seconds * sample_rate)
+        self._last_batch_drawn = False
+        self._scan()
+
+    @property
+    def num_batches(self) -> int:
+        return self._num_batches
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < self.num_batches:
+            raise IndexError(f"`index` must be from 0 to {self.num_batches - 1}, got {index}.")
+        rng = np.random.default_rng([self.seed, 0 if self.fixed else self.epoch, index])
+        mixture = np.empty((self.batch_size, self._samples), "float32")
+        sources = np.empty((self.batch_size, self.num_sources, self._samples), "float32")
+        for example in range(self.batch_size):
+            self._mix(rng, mixture[example], sources[example])
+        if index == self.num_batches - 1:
+            self._last_batch_drawn = True
+        return mixture, sources
+
+    def on_epoch_begin(self) -> None:
+        self._last_batch_drawn = False
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch's mixtures.
+
+        Keras also calls this before the first epoch, after a look at a batch to build the model,
+        and in the middle of the data when `steps_per_epoch` is smaller: these do not count. Other
+        processes cannot tell us which batches they drew, so there every call counts.
+        """
+        if self._last_batch_drawn or self.use_multiprocessing:
+            self.epoch += 1
+        self._last_batch_drawn = False
+
+    def _mix(self, rng, mixture, sources):
+        """Fills `mixture` `(samples,)` and `sources` `(num_sources, samples)`."""
+        voices = rng.choice(
+            len(self._voices), self.num_sources, replace=False, p=self._probabilities
+        )
+        for source, voice in zip(sources, voices, strict=True):
+            source[:] = self._draw_source(rng, self._voices[voice])
+        np.sum(sources, axis=0, out=mixture)
+        noise = self._draw_noise(rng, mixture)
+        peak = max(np.abs(mixture + noise).max(), np.abs(sources).max())
+        scale = np.float32(_decibels(rng.uniform(*_PEAK_RANGE)) / peak)
+        sources *= scale
+        np.sum(sources, axis=0, out=mixture)
+        mixture += noise * scale
+
+    def _draw_source(self, rng, voice):
+        gain = _decibels(rng.uniform(-self.snr_range / 2, self.snr_range / 2))
+        if self.speed_range is None:
+            source = voice.draw(rng, self._samples)
+        else:
+            speed = math.exp(rng.uniform(*np.log(self.speed_range)))
+            # Played `speed` times faster: read that much more, as if it had a higher rate.
+            source = voice.draw(rng, math.ceil(self._samples * speed) + 1)
+            source = audio.resample(source, speed, 1.0)[: self._samples]
+        return source * np.float32(gain / corpus.active_rms(source, self.sample_rate))
+
+    def _draw_noise(self, rng, speech):
+        if self._noise is None:
+            return np.float32(0.0)
+        noise = self._noise.draw(rng, self._samples)
+        snr = _decibels(rng.uniform(*self.noise_snr_range))
+        return noise * np.float32(_rms(speech) / (_rms(noise) * snr))
+
+    def _scan(self):
+        """Finds the recordings: headers only."""
+        folder = _check_folder("folder", self.folder)
+        paths = corpus.find_audio(folder)
+        files = [path for path in paths if path.parent != folder]
+        problems = [f"{p} is not in a speaker's folder." for p in paths if p.parent == folder]
+        recordings, unusable = corpus.scan(files, self.sample_rate, self.resample)
+        problems += unusable
+        self._voices = corpus.speakers_of(folder, recordings, self.sample_rate, _MAX_PAUSE)
+        if len(self._voices) < self.num_sources:
+            raise ValueError(
+                f"`folder` must hold at least num_sources={self.num_sources} folders with audio, "
+                f"one a speaker; {folder} has {len(self._voices)} usable."
+                + corpus.describe_problems(problems)
+            )
+        self._noise = None
+        if self.noise_folder is not None:
+            noise_folder = _check_folder("noise_folder", self.noise_folder)
+            noises, unusable = corpus.scan(
+                corpus.find_audio(noise_folder), self.sample_rate, self.resample
+            )
+            problems += unusable
+            if not noises:
+                raise ValueError(
+                    f"`noise_folder` must hold audio files; {noise_folder} has none usable."
+                    + corpus.describe_problems(problems)
+                )
+            self._noise = corpus.Recordings(
+                os.fspath(noise_folder), list(noises.values()), self.sample_rate
+            )
+        if problems:
+            warnings.warn(
+                f"Skipped {len(problems)} audio files:" + corpus.describe_problems(problems),
+                stacklevel=3,
+            )
+        self.speakers = {Path(voice.name).name: voice.seconds for voice in self._voices}
+        weights = np.sqrt(list(self.speakers.values()))
+        self._probabilities = weights / weights.sum()
+
+
+def _decibels(value):
+    """Amplitude ratio of a level in dB."""
+    return 10.0 ** (value / 20.0)
+
+
+def _rms(waveform):
+    return math.sqrt(np.dot(waveform, waveform) / len(waveform))
+
+
+def _is_finite(value):
+    return isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+def _check_integer(name, value, minimum):
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"`{name}` must be an integer >= {minimum}, got {value!r}.")
+
+
+def _check_range(name, value, above=-math.inf):
+    try:
+        low, high = value
+        valid = _is_finite(low) and _is_finite(high) and above < low <= high
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        bound = "" if above == -math.inf else f" above {above:g}"
+        raise ValueError(f"`{name}` must be (low, high){bound} with low <= high, got {value!r}.")
+    return (low, high)
+
+
+def _check_folder(name, value):
+    try:
+        folder = Path(value)
+    except TypeError:
+        raise ValueError(f"`{name}` must be a path, got {value!r}.") from None
+    if not folder.is_dir():
+        raise ValueError(f"`{name}` must be an existing folder, got {value!r}.")
+    return folder

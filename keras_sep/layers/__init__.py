@@ -1,0 +1,21 @@
+"""The building blocks of the papers, as Keras layers."""
+
+from keras_sep.layers.cumulative_layer_normalization import CumulativeLayerNormalization
+from keras_sep.layers.depthwise_conv_1d import DepthwiseConv1D
+from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
+from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
+from keras_sep.layers.temporal_block import TemporalBlock
+from keras_sep.layers.temporal_conv_net import TemporalConvNet
+from keras_sep.layers.waveform_decoder import WaveformDecoder
+from keras_sep.layers.waveform_encoder import WaveformEncoder
+
+__all__ = [
+    "CumulativeLayerNormalization",
+    "DepthwiseConv1D",
+    "DepthwiseSeparableConv1D",
+    "GlobalLayerNormalization",
+    "TemporalBlock",
+    "TemporalConvNet",
+    "WaveformDecoder",
+    "WaveformEncoder",
+]

@@ -1,0 +1,68 @@
+"""Layer normalization over all channels and all frames heard so far (cLN)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_sep")
+class CumulativeLayerNormalization(keras.layers.Layer):
+    """Normalizes each frame by the statistics of the frames up to it.
+
+    Causal counterpart of `GlobalLayerNormalization`: frame k uses the mean and variance over all
+    channels of frames 0..k, so a stream can be normalized while it arrives. Statistics are
+    float32 under any dtype policy.
+
+    Args:
+        epsilon: Added to the variance.
+
+    Input and output: `(batch, frames, channels)`.
+
+    Source: Luo & Mesgarani 2019 (arXiv 1809.07454), equations 12 to 14.
+    """
+
+    def __init__(self, epsilon: float = 1e-8, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = (input_shape[-1],)
+        self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+
+    def call(self, inputs):
+        outputs, _ = self.step(inputs, self.initial_state(ops.shape(inputs)[0]))
+        return outputs
+
+    def initial_state(self, batch_size):
+        """State before the first frame: frames heard, mean, mean square, each `(batch, 1, 1)`."""
+        return [ops.zeros((batch_size, 1, 1), "float32") for _ in range(3)]
+
+    def step(self, inputs, state):
+        """Normalizes the next frames of a stream, any number of them.
+
+        Returns the outputs and the state after them.
+        """
+        count, mean, mean_square = state
+        x = ops.cast(inputs, "float32")
+        new_counts = ops.arange(1, ops.shape(x)[1] + 1, dtype="float32")
+        counts = count + ops.expand_dims(new_counts, (0, 2))
+        means = _running_mean(mean, ops.mean(x, -1, keepdims=True), counts)
+        mean_squares = _running_mean(mean_square, ops.mean(ops.square(x), -1, keepdims=True), counts)
+        variances = ops.maximum(mean_squares - ops.square(means), 0.0)
+        x = (x - means) * ops.rsqrt(variances + self.epsilon)
+        outputs = ops.cast(x, self.compute_dtype) * self.gamma + self.beta
+        return outputs, [counts[:, -1:], means[:, -1:], mean_squares[:, -1:]]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _running_mean(past_mean, frame_means, counts):
+    """Mean over all frames up to each one: the past's mean, moved by the new frames' deviations.
+
+    Sums would lose float32 precision after hours of audio; this form stays stable.
+    """
+    return past_mean + ops.cumsum(frame_means - past_mean, axis=1) / counts

@@ -1,0 +1,99 @@
+"""Depthwise convolution over frames."""
+
+import keras
+from keras import ops
+
+from keras_sep.layers import depthwise_forms
+
+
+@keras.saving.register_keras_serializable(package="keras_sep")
+class DepthwiseConv1D(keras.layers.Layer):
+    """Filters each channel over time on its own, in the fastest form for the backend.
+
+    Args:
+        kernel_size: Taps (P).
+        strides: Frames from one output to the next.
+        dilation_rate: Frames from one tap to the next (d).
+        padding: "valid"; "same", zeros on both sides, as many as TensorFlow adds; or "causal",
+            zeros before the input only.
+        use_bias: Adds a bias per channel.
+
+    Input: `(batch, frames, channels)`. Output: `(batch, new_frames, channels)`, where
+    `new_frames` is `ceil(frames / strides)` for "same" and "causal". The kernel has the layout of
+    `keras.layers.DepthwiseConv1D`: `(kernel_size, channels, 1)`.
+
+    Source: Luo & Mesgarani 2019 (arXiv 1809.07454), section II-C, equation 8.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        padding: str = "valid",
+        use_bias: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in [
+            ("kernel_size", kernel_size),
+            ("strides", strides),
+            ("dilation_rate", dilation_rate),
+        ]:
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if padding not in ("valid", "same", "causal"):
+            raise ValueError(f'padding must be "valid", "same" or "causal", got {padding!r}')
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.padding = padding
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, channels, 1),
+            initializer=keras.initializers.RandomUniform(
+                -(self.kernel_size**-0.5), self.kernel_size**-0.5
+            ),
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(channels,), initializer="zeros")
+
+    def call(self, inputs):
+        padded = ops.pad(inputs, ((0, 0), self._zeros(ops.shape(inputs)[1]), (0, 0)))
+        outputs = depthwise_forms.fastest(
+            padded, self.kernel[..., 0], self.strides, self.dilation_rate
+        )
+        return outputs + self.bias if self.use_bias else outputs
+
+    def _zeros(self, frames):
+        """Zeros before and after the input."""
+        reach = self.dilation_rate * (self.kernel_size - 1)
+        if self.padding == "valid":
+            return (0, 0)
+        if self.padding == "causal":
+            return (reach, 0)
+        if self.strides == 1:
+            return (reach // 2, reach - reach // 2)
+        total = ops.maximum(reach + 1 - self.strides + (-frames) % self.strides, 0)
+        return (total // 2, total - total // 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, frames, channels = input_shape
+        if frames is not None:
+            reach = self.dilation_rate * (self.kernel_size - 1) if self.padding == "valid" else 0
+            frames = (frames - reach - 1) // self.strides + 1
+        return (batch, frames, channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "padding": self.padding,
+            "use_bias": self.use_bias,
+        }

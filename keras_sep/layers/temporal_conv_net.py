@@ -1,0 +1,146 @@
+"""The mask-estimating network of Conv-TasNet."""
+
+import keras
+from keras import ops
+
+from keras_sep.layers.depthwise_separable_conv_1d import scalar_prelu
+from keras_sep.layers.normalization import check_normalization, normalization_layer
+from keras_sep.layers.temporal_block import TemporalBlock
+
+MASK_ACTIVATIONS = ("sigmoid", "relu", "softmax")
+
+
+@keras.saving.register_keras_serializable(package="keras_sep")
+class TemporalConvNet(keras.layers.Layer):
+    """Estimates one mask per source with stacks of dilated blocks (TCN).
+
+    Norm and 1×1 bottleneck, `num_repeats` stacks of `num_blocks` blocks of dilation 1, 2, 4, …,
+    then PReLU, 1×1 convolution and the mask activation on the sum of the skips, or on the last
+    block's output where there is no skip path.
+
+    Args:
+        num_sources: Masks (C).
+        bottleneck_dim: Channels between the blocks (B).
+        hidden_dim: Channels in the blocks (H).
+        skip_dim: Channels of the skip path (Sc), None for no skip path.
+        conv_kernel_size: Taps of the depthwise convolutions (P), odd unless `causal`.
+        num_blocks: Blocks in a stack (X).
+        num_repeats: Stacks (R).
+        normalization: "global", "cumulative" or "batch".
+        mask_activation: "sigmoid", "relu", or "softmax" (over the sources).
+        causal: Whether masks see past frames only.
+
+    Input: `(batch, frames, filters)`. Output: masks `(batch, num_sources, frames, filters)`.
+
+    Source: Luo & Mesgarani 2019 (arXiv 1809.07454), section II-C and figure 1B.
+    """
+
+    def __init__(
+        self,
+        num_sources: int,
+        bottleneck_dim: int = 128,
+        hidden_dim: int = 512,
+        skip_dim: int | None = 128,
+        conv_kernel_size: int = 3,
+        num_blocks: int = 8,
+        num_repeats: int = 3,
+        normalization: str = "global",
+        mask_activation: str = "sigmoid",
+        causal: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_normalization(normalization, causal)
+        if mask_activation not in MASK_ACTIVATIONS:
+            raise ValueError(
+                f"mask_activation must be one of {MASK_ACTIVATIONS}, got {mask_activation!r}"
+            )
+        for name, value in [
+            ("num_sources", num_sources),
+            ("bottleneck_dim", bottleneck_dim),
+            ("hidden_dim", hidden_dim),
+            ("skip_dim", 1 if skip_dim is None else skip_dim),
+            ("conv_kernel_size", conv_kernel_size),
+            ("num_blocks", num_blocks),
+            ("num_repeats", num_repeats),
+        ]:
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.num_sources = num_sources
+        self.bottleneck_dim = bottleneck_dim
+        self.hidden_dim = hidden_dim
+        self.skip_dim = skip_dim
+        self.conv_kernel_size = conv_kernel_size
+        self.num_blocks = num_blocks
+        self.num_repeats = num_repeats
+        self.normalization = normalization
+        self.mask_activation = mask_activation
+        self.causal = causal
+        self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
+        self.bottleneck = keras.layers.Dense(
+            bottleneck_dim, dtype=self.dtype_policy, name="bottleneck"
+        )
+        last = num_blocks * num_repeats - 1
+        self.blocks = [
+            TemporalBlock(
+                hidden_dim,
+                skip_dim,
+                conv_kernel_size,
+                dilation_rate=2 ** (index % num_blocks),
+                normalization=normalization,
+                causal=causal,
+                residual=skip_dim is None or index < last,
+                dtype=self.dtype_policy,
+                name=f"block_{index}",
+            )
+            for index in range(last + 1)
+        ]
+        self.prelu = scalar_prelu(dtype=self.dtype_policy, name="prelu")
+
+    def build(self, input_shape):
+        *lead, filters = input_shape
+        self.masks = keras.layers.Dense(
+            self.num_sources * filters, dtype=self.dtype_policy, name="masks"
+        )
+        self.norm.build(input_shape)
+        self.bottleneck.build(input_shape)
+        for block in self.blocks:
+            block.build((*lead, self.bottleneck_dim))
+        head_shape = (*lead, self.skip_dim or self.bottleneck_dim)
+        self.prelu.build(head_shape)
+        self.masks.build(head_shape)
+
+    def call(self, inputs):
+        x = self.bottleneck(self.norm(inputs))
+        skips = 0
+        for block in self.blocks:
+            x, skip = block(x)
+            skips = skips + skip if self.skip_dim else x
+        masks = self.masks(self.prelu(skips))
+        batch, frames, filters = ops.shape(inputs)
+        masks = ops.reshape(masks, (batch, frames, self.num_sources, filters))
+        return self._activate(ops.transpose(masks, (0, 2, 1, 3)))
+
+    def _activate(self, masks):
+        if self.mask_activation == "softmax":
+            return ops.softmax(masks, axis=1)
+        return keras.activations.get(self.mask_activation)(masks)
+
+    def compute_output_shape(self, input_shape):
+        batch, frames, filters = input_shape
+        return (batch, self.num_sources, frames, filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_sources": self.num_sources,
+            "bottleneck_dim": self.bottleneck_dim,
+            "hidden_dim": self.hidden_dim,
+            "skip_dim": self.skip_dim,
+            "conv_kernel_size": self.conv_kernel_size,
+            "num_blocks": self.num_blocks,
+            "num_repeats": self.num_repeats,
+            "normalization": self.normalization,
+            "mask_activation": self.mask_activation,
+            "causal": self.causal,
+        }

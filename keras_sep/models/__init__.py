@@ -1,0 +1,5 @@
+"""Complete models, written to read like their papers."""
+
+from keras_sep.models.conv_tasnet import ConvTasNet
+
+__all__ = ["ConvTasNet"]
