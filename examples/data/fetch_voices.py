@@ -8,9 +8,8 @@ Needs no root. A rerun does only what is missing. Who speaks, and under which li
 VOICES.md beside this file. Needs numpy, rich, soundfile and soxr.
 """
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -34,8 +33,7 @@ SAMPLE_RATE = 8000
 SPLITS = ("train", "valid", "test", "unseen")
 # Kept out of training altogether: two women and two men.
 UNSEEN = {"tux_el", "tux_be", "tux_ca", "klettres_ml"}
-MIN_SECONDS = 0.3
-MIN_PEAK = 1e-3
+MIN_SECONDS, MIN_PEAK = 0.3, 1e-3
 
 # Sounds among the telephone prompts that nobody speaks.
 NOT_SPEECH = re.compile(
@@ -75,12 +73,11 @@ SOURCES = (
     Source("fillets-ng-data-cs", r"/(cs)/[^/]*-v-[^/]*$", r"fillets_\1_big"),
     Source("fillets-ng-data-nl", r"/(nl)/[^/]*-m-[^/]*$", r"fillets_\1_small"),
     Source("fillets-ng-data-nl", r"/(nl)/[^/]*-v-[^/]*$", r"fillets_\1_big"),
+    # German has two voices: a man reads the syllables and one letter, a woman the others.
+    Source("klettres-data", r"/klettres/de/(syllab/|alpha/sz\.)", "klettres_de_man"),
+    Source("klettres-data", r"/klettres/de/alpha/", "klettres_de_woman"),
     Source("klettres-data", r"/klettres/(\w+)/(alpha|syllab)/", r"klettres_\1"),
 )
-
-
-class FetchError(Exception):
-    """Something outside this script failed; the message is for the user."""
 
 
 def split_of(speaker: str, path: str) -> str:
@@ -96,11 +93,25 @@ def digest_of(samples: np.ndarray) -> str:
     return hashlib.sha256(samples.tobytes()).hexdigest()[:16]
 
 
-def trim(signal: np.ndarray, rate: int, floor_db: float = -45.0, margin: float = 0.05):
+def highpass(signal: np.ndarray, rate: int) -> np.ndarray:
+    """Takes out what lies below the voice: offset, rumble, the hum of the mains (50 to 60 Hz).
+
+    Several home recordings hold as much energy down there as in the speech, and a model
+    trained on them would be graded by how well it copies the rumble.
+    """
+    # Padded by a second at least, for the filter wraps around.
+    size = 1 << (len(signal) + rate - 1).bit_length()
+    ramp = np.clip((np.fft.rfftfreq(size, 1 / rate) - 50.0) / 20.0, 0.0, 1.0)
+    spectrum = np.fft.rfft(signal, size) * np.sin(np.pi / 2 * ramp) ** 2
+    return np.fft.irfft(spectrum, size)[: len(signal)].astype(np.float32)
+
+
+def trim(signal: np.ndarray, rate: int, margin: float = 0.05) -> np.ndarray:
     """Cuts silence off both ends, leaving `margin` seconds; empty when there is nothing else.
 
-    A 20 ms frame is silent when its level is `floor_db` below that of the third loudest
-    frame (the loudest may be a click).
+    A 20 ms frame is silent 45 dB below the third loudest (the loudest may be a click). Where
+    the room is noisier than that, the line is 6 dB above the quietest tenth of the frames,
+    but never less than 35 dB below the loudest, where speech itself begins.
     """
     size = rate // 50
     frames = len(signal) // size
@@ -108,8 +119,10 @@ def trim(signal: np.ndarray, rate: int, floor_db: float = -45.0, margin: float =
         return signal[:0]
     blocks = signal[: frames * size].reshape(frames, size)
     level = np.sqrt(np.mean(np.square(blocks, dtype=np.float64), axis=1))
-    reference = np.sort(level)[-min(3, frames)]
-    loud = np.flatnonzero(level > max(reference * 10 ** (floor_db / 20), 1e-6))
+    loudest = np.sort(level)[-min(3, frames)]
+    noise = np.percentile(level, 10)
+    line = max(loudest * 10 ** (-45 / 20), min(2 * noise, loudest * 10 ** (-35 / 20)), 1e-6)
+    loud = np.flatnonzero(level > line)
     if not len(loud):
         return signal[:0]
     pad = round(margin * rate)
@@ -119,10 +132,9 @@ def trim(signal: np.ndarray, rate: int, floor_db: float = -45.0, margin: float =
 def read(path: Path) -> np.ndarray:
     """The recording, mono, at SAMPLE_RATE, float32."""
     # `.gsm` is GSM 06.10 without a header: 8 kHz, mono by definition.
-    raw = {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
-    signal, rate = soundfile.read(
-        path, dtype="float32", always_2d=True, **(raw if path.suffix == ".gsm" else {})
-    )
+    gsm = {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}
+    options = gsm if path.suffix == ".gsm" else {}
+    signal, rate = soundfile.read(path, dtype="float32", always_2d=True, **options)
     signal = signal.mean(axis=1)
     return soxr.resample(signal, rate, SAMPLE_RATE, quality="VHQ") if len(signal) else signal
 
@@ -131,8 +143,7 @@ def prepare(signal: np.ndarray) -> np.ndarray | None:
     """16-bit samples of the utterance, or None when there is none to speak of."""
     if not len(signal) or not np.all(np.isfinite(signal)):
         return None
-    # Sound cards of the time left an offset that would pass for sound in the trimming.
-    signal = trim(signal - np.mean(signal), SAMPLE_RATE)
+    signal = trim(highpass(signal, SAMPLE_RATE), SAMPLE_RATE)
     peak = np.max(np.abs(signal), initial=0.0)
     if len(signal) < MIN_SECONDS * SAMPLE_RATE or peak < MIN_PEAK:
         return None
@@ -141,14 +152,21 @@ def prepare(signal: np.ndarray) -> np.ndarray | None:
     return np.round(signal * 32767).astype(np.int16)
 
 
-# --- packages -------------------------------------------------------------------------------
+class FetchError(Exception):
+    """Something outside this script failed; the message is for the user."""
 
 
-def run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    # C locale: the messages shown on failure are the ones that can be searched for.
-    return subprocess.run(
-        command, cwd=cwd, text=True, capture_output=True, env={**os.environ, "LC_ALL": "C"}
-    )
+# C locale: the messages shown on failure are the ones that can be searched for.
+PLAIN = {**os.environ, "LC_ALL": "C"}
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, text=True, capture_output=True, env=PLAIN)
+
+
+def last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith("E:")]
+    return (lines or text.split("\n"))[-1] or "no message"
 
 
 def cached_deb(cache: Path, package: str) -> Path | None:
@@ -159,28 +177,23 @@ class Apt:
     """`apt-get download`, with package lists of our own where the system has none."""
 
     def __init__(self, cache: Path):
-        self.private = cache / "apt"
-        self.options: list[str] = []
+        self.lists, self.options = cache / "apt", []
 
     def update(self) -> None:
-        for folder in ("lists/partial", "cache/archives/partial"):
-            (self.private / folder).mkdir(parents=True, exist_ok=True)
-        self.options = [
-            "-o", f"Dir::State::lists={self.private / 'lists'}",
-            "-o", f"Dir::Cache={self.private / 'cache'}",
-        ]  # fmt: skip
+        (self.lists / "partial").mkdir(parents=True, exist_ok=True)
+        self.options = ["-o", f"Dir::State::lists={self.lists}", "-o", f"Dir::Cache={self.lists}"]
         result = run(["apt-get", *self.options, "update"])
         if result.returncode:
             raise FetchError(f"apt-get update failed: {last_line(result.stderr)}")
 
     def locate(self, package: str) -> tuple[str, int]:
         """File name and size of the package's archive."""
-        command = ["apt-get", "--print-uris", "download", package]
-        result = run([command[0], *self.options, *command[1:]])
+        command = ["--print-uris", "download", package]
+        result = run(["apt-get", *self.options, *command])
         if result.returncode and not self.options:
             # No lists, as in a fresh container. Only root may fetch the system's.
             self.update()
-            result = run([command[0], *self.options, *command[1:]])
+            result = run(["apt-get", *self.options, *command])
         match = re.search(r"^'[^']+' (\S+) (\d+)", result.stdout, re.MULTILINE)
         if result.returncode or not match:
             raise FetchError(f"apt-get knows no {package}: {last_line(result.stderr)}")
@@ -190,35 +203,21 @@ class Apt:
         """Downloads into `cache`; yields bytes so far and in all."""
         name, total = self.locate(package)
         with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as folder:
-            # apt checks the hash before it exits with 0; only then does the file move.
-            log = Path(folder, "log")
-            with log.open("w") as stderr:
-                process = subprocess.Popen(
-                    ["apt-get", *self.options, "download", package],
-                    cwd=folder, stdout=subprocess.DEVNULL, stderr=stderr,
-                    env={**os.environ, "LC_ALL": "C"},
-                )  # fmt: skip
-                try:
-                    while process.poll() is None:
-                        time.sleep(0.1)
-                        yield sum(f.stat().st_size for f in Path(folder).glob("*.deb*")), total
-                finally:
-                    if process.poll() is None:
-                        process.terminate()
-                        process.wait()
+            command = ["apt-get", *self.options, "download", package]
+            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            with subprocess.Popen(command, cwd=folder, env=PLAIN, text=True, **pipes) as process:
+                done = 0
+                while process.poll() is None:
+                    time.sleep(0.1)
+                    with contextlib.suppress(FileNotFoundError):  # apt renames its files
+                        done = sum(file.stat().st_size for file in Path(folder).iterdir())
+                    yield done, total
+                message = last_line(process.stderr.read())
             if process.returncode or not Path(folder, name).exists():
-                raise FetchError(f"could not download {package}: {last_line(log.read_text())}")
+                raise FetchError(f"could not download {package}: {message}")
+            # apt has checked the hash by now; only a whole archive gets into the cache.
             Path(folder, name).replace(cache / name)
         yield total, total
-
-
-def last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("E:")]
-    return (errors or lines or ["no message"])[-1]
-
-
-# --- corpus ---------------------------------------------------------------------------------
 
 
 def finished(out: Path, speaker: str) -> bool:
@@ -229,13 +228,16 @@ def recordings(root: Path, package: str) -> Iterator[tuple[str, str, Path]]:
     """(speaker, path in the package, file) of every recording, sorted, links left out."""
     sources = [source for source in SOURCES if source.package == package]
     for file in sorted(root.rglob("*")):
-        if file.is_symlink() or not file.is_file():
-            continue
         path = file.relative_to(root).as_posix()
-        for source in sources:
-            if speaker := source.speaker_of(path):
-                yield speaker, path, file
-                break
+        speaker = next(filter(None, (source.speaker_of(path) for source in sources)), None)
+        if speaker and file.is_file() and not file.is_symlink():
+            yield speaker, path, file
+
+
+def clear(out: Path, speaker: str) -> None:
+    """Removes what an interrupted run left of a speaker that is not finished."""
+    for folder in (out / f"{speaker}.partial", *(out / split / speaker for split in SPLITS)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def known_digests(out: Path) -> set[str]:
@@ -252,9 +254,6 @@ def convert_speaker(
     (tuxpaint has some hundred) the first is taken, so no two splits share one.
     """
     partial = out / f"{speaker}.partial"
-    leftovers = [partial, *(out / split / speaker for split in SPLITS)]
-    for folder in leftovers:
-        shutil.rmtree(folder, ignore_errors=True)
     for path, file in files:
         advance()
         try:
@@ -276,17 +275,14 @@ def convert_speaker(
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def minutes(folder: Path) -> float:
-    return sum(soundfile.info(file).duration for file in folder.glob("*.flac")) / 60
-
-
 def report(out: Path, console: Console) -> None:
-    table = Table("speaker", *SPLITS, "total", title=f"{out}: minutes of speech")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("speaker", title=f"{out}: minutes of speech")
+    for column in (*SPLITS, "total"):
+        table.add_column(column, justify="right")
     totals = np.zeros(len(SPLITS))
-    for speaker in sorted({folder.name for folder in out.glob("*/*") if folder.is_dir()}):
-        row = np.array([minutes(out / split / speaker) for split in SPLITS])
+    for speaker in sorted({folder.name for split in SPLITS for folder in out.glob(f"{split}/*")}):
+        files = [(out / split / speaker).glob("*.flac") for split in SPLITS]
+        row = np.array([sum(soundfile.info(f).duration for f in group) for group in files]) / 60
         totals += row
         table.add_row(speaker, *(f"{m:.1f}" if m else "" for m in row), f"{row.sum():.1f}")
     table.add_section()
@@ -296,7 +292,6 @@ def report(out: Path, console: Console) -> None:
 
 def build(out: Path, cache: Path, console: Console) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
     packages = list(dict.fromkeys(source.package for source in SOURCES))
     apt = Apt(cache)
     bar = (TextColumn("{task.description}"), BarColumn())
@@ -313,24 +308,25 @@ def build(out: Path, cache: Path, console: Console) -> None:
             result = run(["dpkg-deb", "-x", str(cached_deb(cache, package)), str(root)])
             if result.returncode:
                 raise FetchError(f"could not unpack {package}: {last_line(result.stderr)}")
-            for speaker, path, file in recordings(root, package):
-                speakers.setdefault(speaker, []).append((path, file))
+            for speaker, *recording in recordings(root, package):
+                speakers.setdefault(speaker, []).append(tuple(recording))
+        missing = [speaker for speaker in speakers if not finished(out, speaker)]
+        for speaker in missing:
+            clear(out, speaker)
         seen = known_digests(out)
         with Progress(*bar, MofNCompleteColumn(), console=console) as progress:
-            for speaker, files in speakers.items():
-                if not finished(out, speaker):
-                    task = progress.add_task(speaker, total=len(files))
-                    convert_speaker(out, speaker, files, seen, lambda t=task: progress.advance(t))
+            for speaker in missing:
+                files = speakers[speaker]
+                task = progress.add_task(speaker, total=len(files))
+                convert_speaker(out, speaker, files, seen, lambda t=task: progress.advance(t))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    home_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache, kept = caches / "keras-sep" / "voices", "where packages stay (default: %(default)s)"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("corpus"), help="the corpus's folder")
-    parser.add_argument(
-        "--cache", type=Path, default=home_cache / "keras-sep" / "voices",
-        help="where downloaded packages stay (default: %(default)s)",
-    )  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=cache, help=kept)
     options = parser.parse_args(arguments)
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
@@ -339,10 +335,13 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     try:
         build(options.out, options.cache.absolute(), console)
+        report(options.out, console)
     except FetchError as error:
         print(f"fetch_voices: {error}", file=sys.stderr)
         return 1
-    report(options.out, console)
+    except KeyboardInterrupt:
+        print("fetch_voices: interrupted; run again to go on", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -17,7 +17,7 @@ from keras_sep.data import audio
 # Sources are compared by the RMS of their 20 ms frames within 30 dB of the loudest one.
 _FRAME_SECONDS = 0.02
 _ACTIVE_RANGE = 1e-3
-# An active RMS under -60 dBFS is background, not a source.
+# An RMS under -60 dBFS is background, not a source.
 _SILENCE_RMS = 1e-3
 _MAX_DRAWS = 100
 _HEADER_THREADS = 8
@@ -57,7 +57,7 @@ class Recordings:
         return float(self._ends[-1]) / self.sample_rate
 
     def draw(self, rng: np.random.Generator, samples: int) -> np.ndarray:
-        """Draws a segment that is not silent (active RMS above -60 dBFS).
+        """Draws a segment that is not silent (RMS above -60 dBFS).
 
         Files are drawn with probability proportional to their length, and so is a random place
         in the first one; shorter files follow each other until the segment is full. Files with
@@ -71,7 +71,7 @@ class Recordings:
         """
         for _ in range(_MAX_DRAWS):
             segment = self._assemble(rng, samples)
-            if segment is not None and active_rms(segment, self.sample_rate) > _SILENCE_RMS:
+            if segment is not None and rms(segment) > _SILENCE_RMS:
                 return segment
         raise audio.AudioError(
             f"{self.name}: {_MAX_DRAWS} random segments were silent (below -60 dBFS) or "
@@ -115,6 +115,11 @@ class Recordings:
         return audio.resample(_mono(piece), rate, self.sample_rate)[:samples]
 
 
+def rms(waveform: np.ndarray) -> float:
+    """Root mean square of `(samples,)`."""
+    return math.sqrt(np.dot(waveform, waveform) / len(waveform))
+
+
 def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
     """RMS over the 20 ms frames within 30 dB of the loudest: the level of speech, not of pauses.
 
@@ -130,10 +135,14 @@ def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
 
 def find_audio(folder: Path) -> list[Path]:
     """All WAV, FLAC, OGG and MP3 files under a folder, sorted, hidden ones left out."""
+    # `rglob` enters no links to folders, but a corpus may be put together of such links.
+    paths = [path for top in folder.iterdir() for path in (top, *top.rglob("*"))]
     return sorted(
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in audio.AUDIO_SUFFIXES and not path.name.startswith(".")
+        for path in paths
+        if path.suffix.lower() in audio.AUDIO_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.is_dir()
     )
 
 

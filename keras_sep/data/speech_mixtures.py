@@ -29,7 +29,7 @@ class SpeechMixtures(keras.utils.PyDataset):
     - Sources: different speakers, drawn with probability proportional to the square root of their
       total duration, so that a voice of half an hour does not drown one of a minute. A segment is
       a random part of a random file; files shorter than it follow each other, with pauses of 0 to
-      0.3 s, until it is full. No source is silent (active RMS under -60 dBFS).
+      0.3 s, until it is full. No source is silent (RMS under -60 dBFS).
     - Gains: sources are brought to the same active RMS (over the 20 ms frames within 30 dB of the
       loudest one), then each gets a gain uniform within ±`snr_range` / 2 dB.
     - Noise: its segments are made like those of a speaker, without pauses; the ratio of the power
@@ -50,8 +50,9 @@ class SpeechMixtures(keras.utils.PyDataset):
     )
     ```
 
-    One worker (the default) mixes far faster than a network trains. With more, Keras may carry
-    batches it had prefetched over to the next epoch.
+    Keep to one worker (the default): it mixes far faster than a network trains. With more, Keras
+    carries batches that it had prefetched over to the next epoch, so that an epoch's mixtures
+    depend on timing.
 
     Args:
         folder: Holds `<speaker>/**/*.{wav,flac,ogg,mp3}`. Several channels are averaged.
@@ -64,7 +65,8 @@ class SpeechMixtures(keras.utils.PyDataset):
         noise_folder: Holds noises, at any depth; None for no noise.
         noise_snr_range: Lowest and highest ratio of speech to noise in dB.
         speed_range: Lowest and highest factor of a speed change that moves pitch and tempo
-            together, drawn log-uniformly for each source, as voice augmentation; None for none.
+            together, drawn log-uniformly for each source, in steps of 0.01, as voice augmentation;
+            None for none.
         resample: Whether to use files of another rate, resampled, instead of skipping them.
         fixed: Whether every epoch has the same mixtures.
         seed: Integer of at least 0.
@@ -188,7 +190,10 @@ class SpeechMixtures(keras.utils.PyDataset):
         if self.speed_range is None:
             source = voice.draw(rng, self._samples)
         else:
-            speed = math.exp(rng.uniform(*np.log(self.speed_range)))
+            # soxr is four times slower for ratios that are not of small integers.
+            low, high = self.speed_range
+            speed = round(math.exp(rng.uniform(math.log(low), math.log(high))), 2)
+            speed = min(max(speed, low), high)
             # Played `speed` times faster: read that much more, as if it had a higher rate.
             source = voice.draw(rng, math.ceil(self._samples * speed) + 1)
             source = audio.resample(source, speed, 1.0)[: self._samples]
@@ -199,7 +204,7 @@ class SpeechMixtures(keras.utils.PyDataset):
             return np.float32(0.0)
         noise = self._noise.draw(rng, self._samples)
         snr = _decibels(rng.uniform(*self.noise_snr_range))
-        return noise * np.float32(_rms(speech) / (_rms(noise) * snr))
+        return noise * np.float32(corpus.rms(speech) / (corpus.rms(noise) * snr))
 
     def _scan(self):
         """Finds the recordings: headers only."""
@@ -244,10 +249,6 @@ class SpeechMixtures(keras.utils.PyDataset):
 def _decibels(value):
     """Amplitude ratio of a level in dB."""
     return 10.0 ** (value / 20.0)
-
-
-def _rms(waveform):
-    return math.sqrt(np.dot(waveform, waveform) / len(waveform))
 
 
 def _is_finite(value):

@@ -47,7 +47,9 @@ class CumulativeLayerNormalization(keras.layers.Layer):
         new_counts = ops.arange(1, ops.shape(x)[1] + 1, dtype="float32")
         counts = count + ops.expand_dims(new_counts, (0, 2))
         means = _running_mean(mean, ops.mean(x, -1, keepdims=True), counts)
-        mean_squares = _running_mean(mean_square, ops.mean(ops.square(x), -1, keepdims=True), counts)
+        mean_squares = _running_mean(
+            mean_square, ops.mean(ops.square(x), -1, keepdims=True), counts
+        )
         variances = ops.maximum(mean_squares - ops.square(means), 0.0)
         x = (x - means) * ops.rsqrt(variances + self.epsilon)
         outputs = ops.cast(x, self.compute_dtype) * self.gamma + self.beta

@@ -25,15 +25,23 @@ class GlobalLayerNormalization(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = (input_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=channels, initializer="ones")
-        self.beta = self.add_weight(name="beta", shape=channels, initializer="zeros")
+        self.gamma = self.add_weight(
+            name="gamma", shape=channels, initializer="ones", autocast=False
+        )
+        self.beta = self.add_weight(
+            name="beta", shape=channels, initializer="zeros", autocast=False
+        )
 
     def call(self, inputs):
         x = ops.cast(inputs, "float32")
-        mean = ops.mean(x, axis=(1, 2), keepdims=True)
-        variance = ops.mean(ops.square(x - mean), axis=(1, 2), keepdims=True)
-        x = (x - mean) * ops.rsqrt(variance + self.epsilon)
-        return ops.cast(x, self.compute_dtype) * self.gamma + self.beta
+        # Frames first, channels after: one pass for both statistics, in sums that vectorize.
+        mean = ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
+        mean_square = ops.mean(
+            ops.mean(ops.square(x), axis=1, keepdims=True), axis=2, keepdims=True
+        )
+        variance = ops.maximum(mean_square - ops.square(mean), 0.0)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

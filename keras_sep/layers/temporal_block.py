@@ -1,6 +1,7 @@
 """One dilated block of the TCN."""
 
 import keras
+from keras import ops
 
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D, scalar_prelu
 from keras_sep.layers.normalization import check_normalization, normalization_layer
@@ -79,10 +80,11 @@ class TemporalBlock(keras.layers.Layer):
 
     def call(self, inputs):
         x = self.norm(self.prelu(self.expand(inputs)))
-        x = self.separable_conv(x)
-        outputs = inputs + x[..., : self._residual_dim] if self.residual else None
-        skip = x[..., self._residual_dim :] if self.skip_dim else None
-        return outputs, skip
+        residual, skip = ops.split(self.separable_conv(x), [self._residual_dim], axis=-1)
+        return (
+            inputs + residual if self.residual else None,
+            skip if self.skip_dim else None,
+        )
 
     def compute_output_shape(self, input_shape):
         outputs = input_shape if self.residual else None

@@ -78,4 +78,3 @@ class WaveformDecoder(keras.layers.Layer):
             "strides": self.strides,
             "padding": self.padding,
         }
-

@@ -1,0 +1,43 @@
+"""The best model of a run on disk."""
+
+import json
+import os
+from pathlib import Path
+
+import keras
+
+
+class BestModel(keras.callbacks.Callback):
+    """Saves the model after each epoch that is the best so far, written beside and renamed.
+
+    The score is kept next to the model as `<name>.json`, so that a resumed run does not replace
+    a better model.
+
+    Args:
+        path: A `.keras` file.
+        monitor: The value of `logs` to compare; more is better.
+    """
+
+    def __init__(self, path: str | Path, monitor: str = "val_si_snr_improvement"):
+        super().__init__()
+        self.path = Path(path)
+        self.monitor = monitor
+        self.best = float("-inf")
+
+    def on_train_begin(self, logs=None):
+        score = self.path.with_suffix(".json")
+        if self.path.exists() and score.exists():
+            self.best = json.loads(score.read_text())[self.monitor]
+
+    def on_epoch_end(self, epoch, logs=None):
+        current = float(logs[self.monitor])
+        if current <= self.best:
+            return
+        self.best = current
+        beside = self.path.with_name(f"{self.path.stem}.next.keras")
+        self.model.save(beside)
+        os.replace(beside, self.path)
+        score = self.path.with_suffix(".json")
+        beside = score.with_suffix(".json.next")
+        beside.write_text(json.dumps({"epoch": epoch + 1, self.monitor: current}) + "\n")
+        os.replace(beside, score)

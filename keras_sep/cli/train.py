@@ -1,0 +1,189 @@
+"""`keras-sep train`: train a Conv-TasNet on a folder of recordings."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_sep.cli._errors import UserError
+
+
+def train(
+    corpus: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with train/<speaker>/ and valid/<speaker>/, or just <speaker>/."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run that is there goes on.")],
+    num_sources: Annotated[int, typer.Option(help="Speakers in a mixture.")] = 2,
+    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 8000,
+    filters: Annotated[int, typer.Option(help="Filters of encoder and decoder (N).")] = 512,
+    kernel_size: Annotated[int, typer.Option(help="Their length in samples (L).")] = 16,
+    bottleneck_dim: Annotated[int, typer.Option(help="Channels between the blocks (B).")] = 128,
+    hidden_dim: Annotated[int, typer.Option(help="Channels in the blocks (H).")] = 512,
+    skip_dim: Annotated[int, typer.Option(help="Channels of the skip path (Sc), 0: none.")] = 128,
+    num_blocks: Annotated[int, typer.Option(help="Blocks in a stack (X).")] = 8,
+    num_repeats: Annotated[int, typer.Option(help="Stacks (R).")] = 3,
+    normalization: Annotated[str, typer.Option(help="global, cumulative or batch.")] = "global",
+    mask_activation: Annotated[str, typer.Option(help="sigmoid, relu or softmax.")] = "sigmoid",
+    causal: Annotated[bool, typer.Option(help="See past samples only.")] = False,
+    segment_seconds: Annotated[float, typer.Option(help="Length of the mixtures.")] = 4.0,
+    batch_size: Annotated[int, typer.Option(help="Mixtures in a batch.")] = 4,
+    steps: Annotated[int, typer.Option(help="Batches in an epoch.")] = 1000,
+    valid_mixtures: Annotated[int, typer.Option(help="Mixtures to validate on.")] = 200,
+    epochs: Annotated[int, typer.Option(help="Epochs in all.")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam, at first.")] = 1e-3,
+    plateau: Annotated[
+        int, typer.Option(help="Epochs without improvement after which the rate is halved.")
+    ] = 3,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without improvement after which training stops.")
+    ] = 10,
+    ema: Annotated[
+        float,
+        typer.Option(help="Momentum of an average of the weights, kept as the model; 0: none."),
+    ] = 0.0,
+    snr_range: Annotated[float, typer.Option(help="Range of the gains in dB.")] = 5.0,
+    noise: Annotated[Path | None, typer.Option(help="Folder of noise to add.")] = None,
+    speed_change: Annotated[
+        tuple[float, float], typer.Option(help="Slowest and fastest speed change of a voice.")
+    ] = (1.0, 1.0),
+    resample: Annotated[bool, typer.Option(help="Resample files of another rate.")] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="A .keras file whose weights a new run starts from.")
+    ] = None,
+    mixed_precision: Annotated[bool, typer.Option(help="bfloat16 where it is safe.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the weights and mixtures.")] = 0,
+):
+    """Trains a Conv-TasNet. Kill it at any time; the same command goes on where it stopped.
+
+    OUT receives best.keras (the model), log.csv, curves.png, config.json and the backup.
+    """
+    config = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in locals().items()
+        if name not in ("corpus", "out", "epochs", "plateau", "patience")
+    }
+    _check_same_run(out, config)
+
+    import keras
+
+    from keras_sep.data import SpeechMixtures
+    from keras_sep.losses import SISNR, PermutationInvariant
+    from keras_sep.metrics import SISNRImprovement
+    from keras_sep.models import ConvTasNet
+
+    keras.utils.set_random_seed(seed)
+    mixing = {
+        "num_sources": num_sources,
+        "segment_seconds": segment_seconds,
+        "sample_rate": sample_rate,
+        "batch_size": batch_size,
+        "snr_range": snr_range,
+        "noise_folder": noise,
+        "resample": resample,
+    }
+    split = (corpus / "train").is_dir() and (corpus / "valid").is_dir()
+    training = SpeechMixtures(
+        corpus / "train" if split else corpus,
+        num_batches=steps,
+        speed_range=None if speed_change == (1.0, 1.0) else speed_change,
+        seed=seed,
+        **mixing,
+    )
+    validation = SpeechMixtures(
+        corpus / "valid" if split else corpus,
+        num_batches=-(-valid_mixtures // batch_size),
+        fixed=True,
+        seed=seed + 1,
+        **mixing,
+    )
+    model = ConvTasNet(
+        num_sources,
+        sample_rate,
+        filters,
+        kernel_size,
+        bottleneck_dim=bottleneck_dim,
+        hidden_dim=hidden_dim,
+        skip_dim=skip_dim or None,
+        num_blocks=num_blocks,
+        num_repeats=num_repeats,
+        normalization=normalization,
+        mask_activation=mask_activation,
+        causal=causal,
+        dtype="mixed_bfloat16" if mixed_precision else None,
+    )
+    model.build((None, None))
+    if init is not None:
+        _load_weights(model, init)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
+        ),
+        loss=PermutationInvariant(SISNR()),
+        metrics=[SISNRImprovement()],
+        jit_compile=keras.backend.backend() != "torch",
+    )
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=_callbacks(out, training, plateau, patience, ema > 0),
+    )
+
+
+def _callbacks(out, training, plateau, patience, ema):
+    import keras
+
+    from keras_sep.callbacks import BestModel, ResumableBackup, TrainingCurves
+
+    monitor = {"monitor": "val_si_snr_improvement", "mode": "max"}
+    reduce_rate = keras.callbacks.ReduceLROnPlateau(
+        factor=0.5, patience=plateau, verbose=1, **monitor
+    )
+    stop_early = keras.callbacks.EarlyStopping(patience=patience, verbose=1, **monitor)
+    return [
+        keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: setattr(training, "epoch", epoch)
+        ),
+        reduce_rate,
+        stop_early,
+        ResumableBackup(out / "backup", remember=[reduce_rate, stop_early]),
+        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []),
+        BestModel(out / "best.keras"),
+        keras.callbacks.CSVLogger(out / "log.csv", append=True),
+        TrainingCurves(out / "log.csv", out / "curves.png"),
+    ]
+
+
+def _check_same_run(out, config):
+    """A run goes on with the arguments it began with."""
+    path = out / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        config = json.loads(json.dumps(config))
+        changed = sorted(name for name in config if config[name] != before.get(name))
+        if changed:
+            raise UserError(
+                f"{out} holds a run with other arguments ("
+                + ", ".join(f"{name}={before.get(name)}" for name in changed)
+                + "); repeat them to go on, or give another --out"
+            )
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; give another --out") from None
+
+
+def _load_weights(model, path):
+    import keras
+
+    try:
+        source = keras.saving.load_model(path, compile=False)
+        model.set_weights(source.get_weights())
+    except ValueError as error:
+        raise UserError(f"cannot start from {path}: {error}") from None
