@@ -13,7 +13,8 @@ def train(
     corpus: Annotated[
         Path,
         typer.Argument(
-            help="Folder with train/<speaker>/ and valid/<speaker>/, or just <speaker>/."
+            help="Folder with train/<speaker>/ and valid/<speaker>/, or just <speaker>/, of which "
+            "a tenth of the files is kept for validation."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that is there goes on.")],
@@ -86,35 +87,43 @@ def train(
         "resample": resample,
     }
     split = (corpus / "train").is_dir() and (corpus / "valid").is_dir()
-    training = SpeechMixtures(
-        corpus / "train" if split else corpus,
-        num_batches=steps,
-        speed_range=None if speed_change == (1.0, 1.0) else speed_change,
-        seed=seed,
-        **mixing,
-    )
-    validation = SpeechMixtures(
-        corpus / "valid" if split else corpus,
-        num_batches=-(-valid_mixtures // batch_size),
-        fixed=True,
-        seed=seed + 1,
-        **mixing,
-    )
-    model = ConvTasNet(
-        num_sources,
-        sample_rate,
-        filters,
-        kernel_size,
-        bottleneck_dim=bottleneck_dim,
-        hidden_dim=hidden_dim,
-        skip_dim=skip_dim or None,
-        num_blocks=num_blocks,
-        num_repeats=num_repeats,
-        normalization=normalization,
-        mask_activation=mask_activation,
-        causal=causal,
-        dtype="mixed_bfloat16" if mixed_precision else None,
-    )
+    share = 0.0 if split else 0.1
+    try:
+        training = SpeechMixtures(
+            corpus / "train" if split else corpus,
+            validation_split=share,
+            subset="training" if share else None,
+            num_batches=steps,
+            speed_range=None if speed_change == (1.0, 1.0) else speed_change,
+            seed=seed,
+            **mixing,
+        )
+        validation = SpeechMixtures(
+            corpus / "valid" if split else corpus,
+            validation_split=share,
+            subset="validation" if share else None,
+            num_batches=-(-valid_mixtures // batch_size),
+            fixed=True,
+            seed=seed + 1,
+            **mixing,
+        )
+        model = ConvTasNet(
+            num_sources,
+            sample_rate,
+            filters,
+            kernel_size,
+            bottleneck_dim=bottleneck_dim,
+            hidden_dim=hidden_dim,
+            skip_dim=skip_dim or None,
+            num_blocks=num_blocks,
+            num_repeats=num_repeats,
+            normalization=normalization,
+            mask_activation=mask_activation,
+            causal=causal,
+            dtype="mixed_bfloat16" if mixed_precision else None,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
     model.build((None, None))
     if init is not None:
         _load_weights(model, init)
@@ -126,6 +135,7 @@ def train(
         metrics=[SISNRImprovement()],
         jit_compile=keras.backend.backend() != "torch",
     )
+    _record(out, config)
     model.fit(
         training,
         validation_data=validation,
@@ -161,20 +171,23 @@ def _callbacks(out, training, plateau, patience, ema):
 def _check_same_run(out, config):
     """A run goes on with the arguments it began with."""
     path = out / "config.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        config = json.loads(json.dumps(config))
-        changed = sorted(name for name in config if config[name] != before.get(name))
-        if changed:
-            raise UserError(
-                f"{out} holds a run with other arguments ("
-                + ", ".join(f"{name}={before.get(name)}" for name in changed)
-                + "); repeat them to go on, or give another --out"
-            )
+    if not path.exists():
         return
+    before = json.loads(path.read_text())
+    config = json.loads(json.dumps(config))
+    changed = sorted(name for name in config if config[name] != before.get(name))
+    if changed:
+        raise UserError(
+            f"{out} holds a run with other arguments ("
+            + ", ".join(f"{name}={before.get(name)}" for name in changed)
+            + "); repeat them to go on, or give another --out"
+        )
+
+
+def _record(out, config):
     try:
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2) + "\n")
+        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; give another --out") from None
 

@@ -6,6 +6,7 @@ import math
 import numbers
 import os
 import warnings
+import zlib
 from pathlib import Path
 
 import keras
@@ -68,6 +69,9 @@ class SpeechMixtures(keras.utils.PyDataset):
             together, drawn log-uniformly for each source, in steps of 0.01, as voice augmentation;
             None for none.
         resample: Whether to use files of another rate, resampled, instead of skipping them.
+        validation_split: Share of the files kept for validation, 0 to 1, by a hash of their names
+            within `folder`, so that it stays the same when files are added.
+        subset: "training" or "validation" part of a split; None without a split.
         fixed: Whether every epoch has the same mixtures.
         seed: Integer of at least 0.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
@@ -98,6 +102,8 @@ class SpeechMixtures(keras.utils.PyDataset):
         noise_snr_range: tuple[float, float] = (0.0, 15.0),
         speed_range: tuple[float, float] | None = None,
         resample: bool = False,
+        validation_split: float = 0.0,
+        subset: str | None = None,
         fixed: bool = False,
         seed: int = 0,
         **kwargs,
@@ -117,6 +123,15 @@ class SpeechMixtures(keras.utils.PyDataset):
             )
         if not _is_finite(snr_range) or snr_range < 0:
             raise ValueError(f"`snr_range` must be a number of dB >= 0, got {snr_range!r}.")
+        if not _is_finite(validation_split) or not 0 <= validation_split < 1:
+            raise ValueError(
+                f"`validation_split` must be at least 0 and below 1, got {validation_split!r}."
+            )
+        if subset not in (("training", "validation") if validation_split else (None,)):
+            raise ValueError(
+                '`subset` must be "training" or "validation" where there is a `validation_split`, '
+                f"and None without, got subset={subset!r}, validation_split={validation_split!r}."
+            )
         self.folder = folder
         self.num_sources = num_sources
         self.segment_seconds = segment_seconds
@@ -130,6 +145,8 @@ class SpeechMixtures(keras.utils.PyDataset):
         if speed_range is not None:
             self.speed_range = _check_range("speed_range", speed_range, above=0.0)
         self.resample = resample
+        self.validation_split = validation_split
+        self.subset = subset
         self.fixed = fixed
         self.seed = seed
         self.epoch = 0
@@ -206,12 +223,18 @@ class SpeechMixtures(keras.utils.PyDataset):
         snr = _decibels(rng.uniform(*self.noise_snr_range))
         return noise * np.float32(corpus.rms(speech) / (corpus.rms(noise) * snr))
 
+    def _in_subset(self, name):
+        position = zlib.crc32(name.as_posix().encode()) / 2**32
+        return (position < self.validation_split) == (self.subset == "validation")
+
     def _scan(self):
         """Finds the recordings: headers only."""
         folder = _check_folder("folder", self.folder)
         paths = corpus.find_audio(folder)
         files = [path for path in paths if path.parent != folder]
         problems = [f"{p} is not in a speaker's folder." for p in paths if p.parent == folder]
+        if self.validation_split:
+            files = [path for path in files if self._in_subset(path.relative_to(folder))]
         recordings, unusable = corpus.scan(files, self.sample_rate, self.resample)
         problems += unusable
         self._voices = corpus.speakers_of(folder, recordings, self.sample_rate, _MAX_PAUSE)

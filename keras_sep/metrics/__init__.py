@@ -1,5 +1,5 @@
 """Metrics of source separation."""
 
-from keras_sep.metrics.si_snr_improvement import SISNRImprovement
+from keras_sep.metrics.si_snr_improvement import SISNRImprovement, si_snr_improvement
 
-__all__ = ["SISNRImprovement"]
+__all__ = ["SISNRImprovement", "si_snr_improvement"]

@@ -1,0 +1,27 @@
+PYTHON ?= python3
+BACKENDS ?= tensorflow jax torch
+
+.PHONY: demo test lint bench
+
+demo: .venv/installed
+	.venv/bin/python examples/demo.py
+
+test: .venv/installed
+	@set -e; for backend in $(BACKENDS); do \
+	  echo "== KERAS_BACKEND=$$backend"; \
+	  KERAS_BACKEND=$$backend .venv/bin/python -m pytest -q; \
+	done
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+bench: .venv/installed
+	.venv/bin/python tests/benchmarks/training_speed.py
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
+	touch $@

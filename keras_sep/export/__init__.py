@@ -1,0 +1,6 @@
+"""Models as SavedModels, for TensorFlow Serving and TensorFlow itself."""
+
+from keras_sep.export.loaded_separator import LoadedSeparator, load_saved_model
+from keras_sep.export.saved_model import export_saved_model
+
+__all__ = ["LoadedSeparator", "export_saved_model", "load_saved_model"]

@@ -1,0 +1,98 @@
+"""The SavedModel writer. TensorFlow writes; other backends hand the model to a child process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+
+from keras_sep.models import ConvTasNet
+
+METADATA = "assets.extra/keras_sep.json"
+
+_CHILD = """
+import sys, keras, keras_sep
+model = keras.saving.load_model(sys.argv[1], compile=False)
+keras_sep.export.export_saved_model(model, sys.argv[2])
+"""
+
+
+def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
+    """Writes a separator as a SavedModel, beside and then renamed into place.
+
+    The signature `serving_default` maps `mixture`, float32 `[-1, -1]` (batch, samples), to
+    `sources`, float32 `[-1, num_sources, -1]`. The graph has no XLA-compiled function, which
+    TensorFlow Serving would refuse. The model's configuration lies in
+    `assets.extra/keras_sep.json`.
+
+    Args:
+        model: A built `ConvTasNet`, on any backend. From JAX or PyTorch a child process with
+            TensorFlow writes it.
+        path: The folder to make, for TensorFlow Serving `<base>/<name>/<version number>`.
+
+    Returns: The path.
+
+    Raises:
+        ValueError: `model` is of another kind or not built.
+        FileExistsError: `path` exists; it is left as it is.
+        RuntimeError: The child process failed; the message ends with what it said.
+    """
+    path = Path(path)
+    if not isinstance(model, ConvTasNet):
+        raise ValueError(f"model must be a ConvTasNet, got {type(model).__name__}")
+    if not model.built:
+        raise ValueError("model must be built, with model.build((None, None)) or a first call")
+    if path.exists():
+        raise FileExistsError(f"{path} exists; give a new folder, or remove it first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not a number, so a server that watches the parent does not take it for a version.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
+        written = Path(beside) / "saved_model"
+        if keras.backend.backend() == "tensorflow":
+            _write(model, written)
+        else:
+            _write_in_child(model, written, Path(beside))
+        written.rename(path)
+    return path
+
+
+def _write(model, path):
+    import tensorflow as tf
+
+    def serving_default(mixture):
+        return {"sources": model(mixture, training=False)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    mixture = tf.TensorSpec((None, None), tf.float32, name="mixture")
+    archive.add_endpoint("serving_default", serving_default, input_signature=[mixture])
+    archive.write_out(os.fspath(path), verbose=False)
+    metadata = {
+        "class_name": type(model).__name__,
+        "config": model.get_config(),
+        "sample_rate": model.sample_rate,
+        "num_sources": model.num_sources,
+        "keras_version": keras.__version__,
+        "tensorflow_version": tf.__version__,
+    }
+    (path / METADATA).parent.mkdir(exist_ok=True)
+    (path / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def _write_in_child(model, path, folder):
+    archive = folder / "model.keras"
+    model.save(archive)
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD, archive, path],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    if child.returncode:
+        shutil.rmtree(path, ignore_errors=True)
+        lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
+        raise RuntimeError(f"the TensorFlow process that writes SavedModels failed: {lines[-1]}")

@@ -1,0 +1,142 @@
+"""`keras-sep train` on a corpus of synthetic voices."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from keras_sep.cli import main
+
+SMALL = (
+    "--filters 16 --kernel-size 16 --bottleneck-dim 8 --hidden-dim 12 --skip-dim 8 --num-blocks 2 "
+    "--num-repeats 1 --segment-seconds 0.25 --batch-size 2 --steps 3 --valid-mixtures 4"
+).split()
+
+
+def run(monkeypatch, *arguments):
+    """Exit code of the command in this process."""
+    monkeypatch.setattr(sys, "argv", ["keras-sep", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code or 0
+
+
+def make_corpus(folder, speakers):
+    rng = np.random.default_rng(0)
+    for speaker in range(speakers):
+        for take in range(20):
+            path = folder / f"speaker{speaker}" / f"{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.normal(size=4000), 8000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("corpus"), 3)
+
+
+def test_trains_goes_on_and_starts_from_weights(corpus, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, "--epochs", 1, "--ema", 0.9) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "backup",
+        "best.json",
+        "best.keras",
+        "config.json",
+        "curves.png",
+        "log.csv",
+    }
+    assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, "--epochs", 2, "--ema", 0.9) == 0
+    with open(out / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    best = max(float(row["val_si_snr_improvement"]) for row in rows)
+    score = json.loads((out / "best.json").read_text())["val_si_snr_improvement"]
+    assert score == pytest.approx(best)
+
+    model = keras.saving.load_model(out / "best.keras")
+    assert (model.filters, model.sample_rate, model.num_sources) == (16, 8000, 2)
+
+    capsys.readouterr()
+    assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, "--seed", 5) == 2
+    message = capsys.readouterr().err
+    assert "other arguments (ema=0.9, seed=0)" in message
+    assert message.count("\n") == 1
+
+    arguments = ["--init", out / "best.keras", "--learning-rate", 1e-12, "--epochs", 1]
+    assert run(monkeypatch, "train", corpus, "--out", tmp_path / "next", *SMALL, *arguments) == 0
+    # `fit` hardly moves them at this rate.
+    after = keras.saving.load_model(tmp_path / "next" / "best.keras")
+    for new, old in zip(after.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+
+
+def test_mixed_precision(corpus, tmp_path, monkeypatch):
+    arguments = ["--epochs", 1, "--mixed-precision"]
+    assert run(monkeypatch, "train", corpus, "--out", tmp_path, *SMALL, *arguments) == 0
+    model = keras.saving.load_model(tmp_path / "best.keras")
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert model.predict_on_batch(np.ones((1, 100), "float32")).dtype == np.float32
+
+
+def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
+    """Killed without warning after its first epoch, then finished by the same command."""
+    command = [sys.executable, "-c", "from keras_sep.cli import main; main()", "train", corpus]
+    command += ["--out", tmp_path, *SMALL, "--steps", "40", "--epochs", "4"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "log.csv").exists() or not (tmp_path / "log.csv").read_text():
+        assert first.poll() is None, "ended before its first epoch"
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert "Epoch 1/4" not in second.stdout
+    assert "Epoch 4/4" in second.stdout
+    keras.saving.load_model(tmp_path / "best.keras")
+
+
+@pytest.mark.parametrize(
+    ("speakers", "arguments", "message"),
+    [
+        (0, [], "has 0 usable"),
+        (1, [], "at least num_sources=2"),
+        (2, ["--normalization", "layer"], "normalization must be one of"),
+        (2, ["--causal"], 'causal=True cannot use normalization="global"'),
+        (2, ["--init", "missing.keras"], "missing.keras"),
+        (2, ["--segment-seconds", "0"], "segment_seconds"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(
+    speakers, arguments, message, tmp_path, monkeypatch, capsys
+):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    make_corpus(corpus, speakers)
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_an_unwritable_run_folder(corpus, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(monkeypatch, "train", corpus, "--out", tmp_path / "file" / "run", *SMALL) == 2
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_a_missing_corpus(tmp_path, monkeypatch, capsys):
+    arguments = ["--out", tmp_path / "run", *SMALL]
+    assert run(monkeypatch, "train", tmp_path / "nowhere", *arguments) == 2
+    assert "nowhere" in capsys.readouterr().err
