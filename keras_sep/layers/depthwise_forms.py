@@ -48,11 +48,14 @@ def _compiler_fuses() -> bool:
 
         return jax.default_backend() == "cpu"
     if backend == "tensorflow":
-        return _traced_for_xla()
+        import tensorflow as tf
+
+        return _traced_for_xla() and not tf.config.list_physical_devices("GPU")
     return False
 
 
 def _traced_for_xla() -> bool:
+    """Whether TensorFlow is tracing a function that it will compile with XLA."""
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util
 

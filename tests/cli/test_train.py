@@ -15,10 +15,11 @@ import soundfile
 
 from keras_sep.cli import main
 
-SMALL = (
-    "--filters 16 --kernel-size 16 --bottleneck-dim 8 --hidden-dim 12 --skip-dim 8 --num-blocks 2 "
-    "--num-repeats 1 --segment-seconds 0.25 --batch-size 2 --steps 3 --valid-mixtures 4"
-).split()
+SMALL = [
+    *("--filters", "16", "--kernel-size", "16", "--bottleneck-dim", "8", "--hidden-dim", "12"),
+    *("--skip-dim", "8", "--num-blocks", "2", "--num-repeats", "1", "--segment-seconds", "0.25"),
+    *("--batch-size", "2", "--steps", "3", "--valid-mixtures", "4"),
+]
 
 
 def run(monkeypatch, *arguments):

@@ -1,0 +1,147 @@
+"""The example scripts, on synthetic voices and small models."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from keras_sep.callbacks import BestModel
+from keras_sep.models import ConvTasNet
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def scripts_import_each_other(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid", "test", "unseen"):
+        for speaker in "abc":
+            path = folder / split / speaker / "1.flac"
+            path.parent.mkdir(parents=True)
+            soundfile.write(path, 0.1 * rng.normal(size=20000), 8000)
+    return folder
+
+
+def run(monkeypatch, script, *arguments):
+    monkeypatch.setattr(sys, "argv", [script.__file__, *map(str, arguments)])
+    script.main()
+
+
+def test_train_conv_tasnet(corpus, tmp_path):
+    import train_conv_tasnet
+
+    train_conv_tasnet.main(corpus, tmp_path, epochs=1, steps=2, segment_seconds=0.25)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"backup", "best.json", "best.keras", "curves.png", "log.csv"}
+
+
+def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
+    import bundle_separator
+    import evaluate_separator
+
+    run_folder, bundle = tmp_path / "run", tmp_path / "tiny_8k"
+    run_folder.mkdir()
+    model = ConvTasNet(
+        filters=16, bottleneck_dim=8, hidden_dim=8, skip_dim=8, num_blocks=1, num_repeats=1
+    )
+    model.build((None, None))
+    best = BestModel(run_folder / "best.keras")
+    best.set_model(model)
+    best.on_epoch_end(0, {"val_si_snr_improvement": 1.5})
+    config = {
+        "steps": 500,
+        "batch_size": 8,
+        "segment_seconds": 2.0,
+        "speed_change": [0.9, 1.1],
+        "ema": 0.999,
+        "valid_mixtures": 200,
+    }
+    (run_folder / "config.json").write_text(json.dumps(config))
+    (run_folder / "log.csv").write_text("epoch,learning_rate\n0,0.001\n1,0.0005\n")
+    monkeypatch.setattr(bundle_separator.score, "__defaults__", (10, 0.5, 0))
+    bundle_separator.main(run_folder, corpus, bundle)
+    names = {path.name for path in bundle.iterdir()}
+    assert names == {"1", "README.md", "log.csv", "scores.json", "tiny_8k.keras"}
+    scores = json.loads((bundle / "scores.json").read_text())
+    card = (bundle / "README.md").read_text()
+    assert f"| test | {scores['test']['mean']} |" in card
+    assert "500 steps of 8 mixtures" in card
+
+    report = tmp_path / "report.json"
+    arguments = ["--mixtures", 10, "--seconds", 0.5, "--json", report]
+    run(
+        monkeypatch,
+        evaluate_separator,
+        bundle / "tiny_8k.keras",
+        corpus / "test",
+        corpus / "unseen",
+        *arguments,
+    )
+    assert json.loads(report.read_text()) == scores
+    assert "unseen" in capsys.readouterr().out
+
+
+def test_scores_of_a_perfect_and_an_idle_separator():
+    from evaluate_separator import summarize
+
+    summary = summarize(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert (summary["mean"], summary["mixtures"]) == (2.5, 4)
+    assert summary["interval_95"][0] < 2.5 < summary["interval_95"][1]
+    assert summary["quartiles"] == [1.75, 2.5, 3.25]
+
+
+def test_bundled_mixtures_are_the_sums_of_their_references():
+    folders = [path.parent for path in (EXAMPLES / "data" / "mixtures").glob("*/mixture.wav")]
+    assert len(folders) == 3
+    for folder in folders:
+        mixture, rate = soundfile.read(folder / "mixture.wav")
+        references = [soundfile.read(path)[0] for path in folder.glob("reference*.wav")]
+        assert rate == 8000
+        assert len(references) == 2
+        np.testing.assert_allclose(mixture, sum(references), atol=1e-4)
+
+
+def test_demo_separates_the_bundled_mixtures(tmp_path, capsys):
+    import demo
+
+    demo.main(tmp_path)
+    voices = sorted(path.name for path in tmp_path.glob("*.wav"))
+    assert len(voices) == 6
+    assert (tmp_path / "demo.png").stat().st_size > 50_000
+    table = capsys.readouterr().out
+    gains = [float(line.split("│")[2]) for line in table.splitlines() if "_and_" in line]
+    assert len(gains) == 3
+    assert min(gains) > 3, "the bundled model separates"
+
+
+def test_make_mixtures(corpus, tmp_path, monkeypatch):
+    sys.path.insert(0, str(EXAMPLES / "data"))
+    try:
+        import make_mixtures
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(make_mixtures, "PAIRS", [("a", "b")])
+    make_mixtures.main(corpus / "test", tmp_path)
+    assert sorted(path.name for path in (tmp_path / "a_and_b").iterdir()) == [
+        "mixture.wav",
+        "reference1.wav",
+        "reference2.wav",
+    ]
+
+
+def test_models_in_saved_models_have_a_card():
+    for model in (EXAMPLES.parent / "saved_models").iterdir():
+        assert "## Limits" in (model / "README.md").read_text()
+        keras.saving.load_model(model / f"{model.name}.keras")
+        size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+        assert size <= 8 * 2**20
