@@ -30,8 +30,13 @@ class BestModel(keras.callbacks.Callback):
             self.best = json.loads(score.read_text())[self.monitor]
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.monitor not in (logs or {}):
+            raise ValueError(
+                f"monitor must be one of the logged values {sorted(logs or {})}, "
+                f"got {self.monitor!r}"
+            )
         current = float(logs[self.monitor])
-        if current <= self.best:
+        if not current > self.best:  # NaN is never the best.
             return
         self.best = current
         beside = self.path.with_name(f"{self.path.stem}.next.keras")

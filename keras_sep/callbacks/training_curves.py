@@ -30,16 +30,24 @@ def draw_curves(log: Path, path: Path) -> None:
 
     with open(log, newline="") as file:
         rows = list(csv.DictReader(file))
-    epochs = [int(row["epoch"]) + 1 for row in rows]
+    epochs = [_number(row["epoch"]) + 1 for row in rows]
     names = [name for name in rows[0] if name != "epoch" and not name.startswith("val_")]
     figure = Figure(figsize=(7, 2.6 * len(names)), layout="constrained")
     for axis, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
         for column, label in [(name, "training"), (f"val_{name}", "validation")]:
             if column in rows[0]:
-                axis.plot(epochs, [float(row[column]) for row in rows], ".-", label=label)
+                axis.plot(epochs, [_number(row[column]) for row in rows], ".-", label=label)
         axis.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axis.grid(alpha=0.3)
         axis.legend()
     beside = path.with_name(f"{path.stem}.next{path.suffix}")
     figure.savefig(beside, dpi=110)
     os.replace(beside, path)
+
+
+def _number(text: str | None) -> float:
+    """A gap in the curve where a value is missing ("NA") or a kill cut its line off."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -1,14 +1,13 @@
 """The `keras-sep` command: one module a command, thin over the Python API."""
 
-import os
 import sys
-
-# TensorFlow's start-up notices say nothing to somebody who separates a file.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 
+from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
+from keras_sep.cli.export import export
+from keras_sep.cli.separate import separate
 from keras_sep.cli.train import train
 
 app = typer.Typer(
@@ -17,12 +16,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(separate)
 app.command()(train)
+app.command()(export)
 
 
 @app.callback()
 def _keras_sep():
     """Separate sounds with Keras."""
+    check_backend()
 
 
 def main() -> None:

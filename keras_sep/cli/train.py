@@ -42,6 +42,9 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Epochs without improvement after which training stops.")
     ] = 10,
+    cooldown: Annotated[
+        int, typer.Option(help="Epochs at the end over which the rate falls to almost zero.")
+    ] = 0,
     ema: Annotated[
         float,
         typer.Option(help="Momentum of an average of the weights, kept as the model; 0: none."),
@@ -65,7 +68,7 @@ def train(
     config = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in locals().items()
-        if name not in ("corpus", "out", "epochs", "plateau", "patience")
+        if name not in ("corpus", "out", "epochs", "plateau", "patience", "cooldown")
     }
     _check_same_run(out, config)
 
@@ -140,14 +143,14 @@ def train(
         training,
         validation_data=validation,
         epochs=epochs,
-        callbacks=_callbacks(out, training, plateau, patience, ema > 0),
+        callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0),
     )
 
 
-def _callbacks(out, training, plateau, patience, ema):
+def _callbacks(out, training, plateau, patience, cooldown, ema):
     import keras
 
-    from keras_sep.callbacks import BestModel, ResumableBackup, TrainingCurves
+    from keras_sep.callbacks import BestModel, Cooldown, ResumableBackup, TrainingCurves
 
     monitor = {"monitor": "val_si_snr_improvement", "mode": "max"}
     reduce_rate = keras.callbacks.ReduceLROnPlateau(
@@ -158,6 +161,7 @@ def _callbacks(out, training, plateau, patience, ema):
         keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: setattr(training, "epoch", epoch)
         ),
+        Cooldown(cooldown),
         reduce_rate,
         stop_early,
         ResumableBackup(out / "backup", remember=[reduce_rate, stop_early]),
@@ -193,10 +197,9 @@ def _record(out, config):
 
 
 def _load_weights(model, path):
-    import keras
+    from keras_sep.inference.loading import load_separator
 
     try:
-        source = keras.saving.load_model(path, compile=False)
-        model.set_weights(source.get_weights())
-    except ValueError as error:
+        model.set_weights(load_separator(path).get_weights())
+    except (ValueError, AttributeError) as error:
         raise UserError(f"cannot start from {path}: {error}") from None

@@ -38,7 +38,7 @@ class CumulativeLayerNormalization(keras.layers.Layer):
         return [ops.zeros((batch_size, 1, 1), "float32") for _ in range(3)]
 
     def step(self, inputs, state):
-        """Normalizes the next frames of a stream, any number of them.
+        """Normalizes the next frames of a stream, one or more.
 
         Returns the outputs and the state after them.
         """

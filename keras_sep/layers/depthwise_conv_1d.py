@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_sep.layers import depthwise_forms
+from keras_sep.layers.arguments import check_at_least_one
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -35,13 +36,7 @@ class DepthwiseConv1D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in [
-            ("kernel_size", kernel_size),
-            ("strides", strides),
-            ("dilation_rate", dilation_rate),
-        ]:
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_at_least_one(kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
         if padding not in ("valid", "same", "causal"):
             raise ValueError(f'padding must be "valid", "same" or "causal", got {padding!r}')
         self.kernel_size = kernel_size
@@ -69,6 +64,25 @@ class DepthwiseConv1D(keras.layers.Layer):
         )
         return outputs + self.bias if self.use_bias else outputs
 
+    def initial_state(self, batch_size):
+        """State before the first frame: the frames the taps reach back to, zeros."""
+        if self.padding != "causal" or self.strides != 1:
+            raise ValueError(
+                'a stream needs padding="causal" and strides=1, got '
+                f"padding={self.padding!r}, strides={self.strides}"
+            )
+        reach = self.dilation_rate * (self.kernel_size - 1)
+        return [ops.zeros((batch_size, reach, self.kernel.shape[1]), self.compute_dtype)]
+
+    def step(self, inputs, state):
+        """The next frames of a stream, one or more, filtered, and the state after them."""
+        x = ops.concatenate([state[0], inputs], axis=1)
+        outputs = depthwise_forms.fastest(x, self.kernel[..., 0], 1, self.dilation_rate)
+        return (
+            outputs + self.bias if self.use_bias else outputs,
+            [x[:, ops.shape(inputs)[1] :]],
+        )
+
     def _zeros(self, frames):
         """Zeros before and after the input."""
         reach = self.dilation_rate * (self.kernel_size - 1)
@@ -78,7 +92,9 @@ class DepthwiseConv1D(keras.layers.Layer):
             return (reach, 0)
         if self.strides == 1:
             return (reach // 2, reach - reach // 2)
-        total = ops.maximum(reach + 1 - self.strides + (-frames) % self.strides, 0)
+        total = reach + 1 - self.strides + (-frames) % self.strides
+        # An int stays one: JAX pads by nothing else.
+        total = max(total, 0) if isinstance(total, int) else ops.maximum(total, 0)
         return (total // 2, total - total // 2)
 
     def compute_output_shape(self, input_shape):

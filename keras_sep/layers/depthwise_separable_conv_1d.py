@@ -2,8 +2,14 @@
 
 import keras
 
+from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_conv_1d import DepthwiseConv1D
-from keras_sep.layers.normalization import check_normalization, normalization_layer
+from keras_sep.layers.normalization import (
+    check_normalization,
+    initial_norm_state,
+    norm_step,
+    normalization_layer,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -36,6 +42,7 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_at_least_one(filters=filters)
         if normalization is not None:
             check_normalization(normalization, causal=padding == "causal")
         self.filters = filters
@@ -65,6 +72,21 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
         if self.normalization is not None:
             x = self.norm(self.prelu(x))
         return self.pointwise(x)
+
+    def initial_state(self, batch_size):
+        """State before the first frame: the depthwise convolution's, then the norm's."""
+        state = self.depthwise.initial_state(batch_size)
+        if self.normalization is not None:
+            state += initial_norm_state(self.norm, batch_size)
+        return state
+
+    def step(self, inputs, state):
+        """The next frames of a stream, one or more, and the state after them."""
+        past, *norm_state = state
+        x, new_state = self.depthwise.step(inputs, [past])
+        if self.normalization is not None:
+            x, norm_state = norm_step(self.norm, self.prelu(x), norm_state)
+        return self.pointwise(x), [*new_state, *norm_state]
 
     def compute_output_shape(self, input_shape):
         return (*self.depthwise.compute_output_shape(input_shape)[:-1], self.filters)

@@ -19,6 +19,16 @@ def check_normalization(normalization: str, causal: bool) -> None:
         )
 
 
+def initial_norm_state(norm: keras.layers.Layer, batch_size) -> list:
+    """State of a normalization before a stream; empty where each frame stands for itself."""
+    return norm.initial_state(batch_size) if hasattr(norm, "initial_state") else []
+
+
+def norm_step(norm: keras.layers.Layer, inputs, state: list) -> tuple:
+    """The next frames of a stream normalized, and the state after them."""
+    return norm.step(inputs, state) if state else (norm(inputs), state)
+
+
 def normalization_layer(normalization: str, **kwargs) -> keras.layers.Layer:
     """A new layer: gLN, cLN, or batch normalization with PyTorch's epsilon and momentum."""
     if normalization == "global":

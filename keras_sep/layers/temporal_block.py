@@ -3,8 +3,14 @@
 import keras
 from keras import ops
 
+from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D, scalar_prelu
-from keras_sep.layers.normalization import check_normalization, normalization_layer
+from keras_sep.layers.normalization import (
+    check_normalization,
+    initial_norm_state,
+    norm_step,
+    normalization_layer,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -25,8 +31,8 @@ class TemporalBlock(keras.layers.Layer):
             needs none.
 
     Input: `(batch, frames, B)`. Output: the pair of the input plus the residual
-    `(batch, frames, B)` (None without `residual`) and the skip `(batch, frames, skip_dim)`
-    (None without `skip_dim`).
+    `(batch, frames, B)` and the skip `(batch, frames, skip_dim)`; where there is only one of
+    them, that one alone.
 
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), figure 1C.
     """
@@ -43,6 +49,12 @@ class TemporalBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_at_least_one(
+            hidden_dim=hidden_dim,
+            skip_dim=1 if skip_dim is None else skip_dim,
+            conv_kernel_size=conv_kernel_size,
+            dilation_rate=dilation_rate,
+        )
         check_normalization(normalization, causal)
         if not causal and conv_kernel_size % 2 == 0:
             raise ValueError(
@@ -80,16 +92,33 @@ class TemporalBlock(keras.layers.Layer):
 
     def call(self, inputs):
         x = self.norm(self.prelu(self.expand(inputs)))
-        residual, skip = ops.split(self.separable_conv(x), [self._residual_dim], axis=-1)
-        return (
-            inputs + residual if self.residual else None,
-            skip if self.skip_dim else None,
-        )
+        return self._outputs(inputs, self.separable_conv(x))
+
+    def _outputs(self, inputs, x):
+        residual, skip = ops.split(x, [self._residual_dim], axis=-1)
+        if self.skip_dim is None:
+            return inputs + residual
+        return (inputs + residual, skip) if self.residual else skip
+
+    def initial_state(self, batch_size):
+        """State before the first frame: the first norm's, then the separable convolution's."""
+        return [
+            *initial_norm_state(self.norm, batch_size),
+            *self.separable_conv.initial_state(batch_size),
+        ]
+
+    def step(self, inputs, state):
+        """The next frames of a stream, one or more, and the state after them."""
+        split = len(initial_norm_state(self.norm, 1))
+        x, norm_state = norm_step(self.norm, self.prelu(self.expand(inputs)), state[:split])
+        x, conv_state = self.separable_conv.step(x, state[split:])
+        return self._outputs(inputs, x), [*norm_state, *conv_state]
 
     def compute_output_shape(self, input_shape):
-        outputs = input_shape if self.residual else None
-        skip = (*input_shape[:-1], self.skip_dim) if self.skip_dim else None
-        return outputs, skip
+        if self.skip_dim is None:
+            return input_shape
+        skip_shape = (*input_shape[:-1], self.skip_dim)
+        return (input_shape, skip_shape) if self.residual else skip_shape
 
     def get_config(self):
         return {

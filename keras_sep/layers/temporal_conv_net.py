@@ -3,8 +3,14 @@
 import keras
 from keras import ops
 
+from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_separable_conv_1d import scalar_prelu
-from keras_sep.layers.normalization import check_normalization, normalization_layer
+from keras_sep.layers.normalization import (
+    check_normalization,
+    initial_norm_state,
+    norm_step,
+    normalization_layer,
+)
 from keras_sep.layers.temporal_block import TemporalBlock
 
 MASK_ACTIVATIONS = ("sigmoid", "relu", "softmax")
@@ -55,17 +61,12 @@ class TemporalConvNet(keras.layers.Layer):
             raise ValueError(
                 f"mask_activation must be one of {MASK_ACTIVATIONS}, got {mask_activation!r}"
             )
-        for name, value in [
-            ("num_sources", num_sources),
-            ("bottleneck_dim", bottleneck_dim),
-            ("hidden_dim", hidden_dim),
-            ("skip_dim", 1 if skip_dim is None else skip_dim),
-            ("conv_kernel_size", conv_kernel_size),
-            ("num_blocks", num_blocks),
-            ("num_repeats", num_repeats),
-        ]:
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_at_least_one(
+            num_sources=num_sources,
+            bottleneck_dim=bottleneck_dim,
+            num_blocks=num_blocks,
+            num_repeats=num_repeats,
+        )
         self.num_sources = num_sources
         self.bottleneck_dim = bottleneck_dim
         self.hidden_dim = hidden_dim
@@ -112,14 +113,48 @@ class TemporalConvNet(keras.layers.Layer):
 
     def call(self, inputs):
         x = self.bottleneck(self.norm(inputs))
-        skips = 0
+        return self._head(self._through_blocks(x, lambda block, x: block(x)))
+
+    def initial_state(self, batch_size):
+        """State before the first frame: the norm's, then each block's, one flat list."""
+        state = initial_norm_state(self.norm, batch_size)
         for block in self.blocks:
-            x, skip = block(x)
-            skips = skips + skip if self.skip_dim else x
-        masks = self.masks(self.prelu(skips))
-        batch, frames, filters = ops.shape(inputs)
-        masks = ops.reshape(masks, (batch, frames, self.num_sources, filters))
-        return self._activate(ops.transpose(masks, (0, 2, 1, 3)))
+            state += block.initial_state(batch_size)
+        return state
+
+    def step(self, inputs, state):
+        """Masks of the next frames of a stream, one or more, and the state after them."""
+        norm_size = len(initial_norm_state(self.norm, 1))
+        block_size = 2 * norm_size + 1
+        x, new_state = norm_step(self.norm, inputs, state[:norm_size])
+        new_state = list(new_state)
+
+        def through(block, x):
+            start = len(new_state)
+            outputs, block_state = block.step(x, state[start : start + block_size])
+            new_state.extend(block_state)
+            return outputs
+
+        x = self._through_blocks(self.bottleneck(x), through)
+        return self._head(x), new_state
+
+    def _through_blocks(self, x, through):
+        if self.skip_dim is None:
+            for block in self.blocks:
+                x = through(block, x)
+            return x
+        *blocks, last = self.blocks
+        skips = 0
+        for block in blocks:
+            x, skip = through(block, x)
+            skips = skips + skip
+        return skips + through(last, x)
+
+    def _head(self, x):
+        masks = self.masks(self.prelu(x))
+        batch, frames, channels = ops.shape(masks)
+        shape = (batch, frames, self.num_sources, channels // self.num_sources)
+        return self._activate(ops.transpose(ops.reshape(masks, shape), (0, 2, 1, 3)))
 
     def _activate(self, masks):
         if self.mask_activation == "softmax":

@@ -42,6 +42,43 @@ class WaveformDecoder(keras.layers.Layer):
         )
 
     def call(self, inputs, length=None):
+        *lead, frames, _ = ops.shape(inputs)
+        samples = (frames - 1) * self.strides + self.kernel_size
+        waveform = self._overlap_add(inputs)
+        if self.padding == "same":
+            cut = self.kernel_size - self.strides
+            return waveform[..., cut : samples - cut][..., :length]
+        if length is None:
+            return waveform[..., :samples]
+        # The frames of a "valid" encoder may leave out less than a hop at the end.
+        fill = [(0, 0)] * len(lead) + [(0, self.strides)]
+        return ops.pad(waveform[..., :samples], fill)[..., :length]
+
+    def initial_state(self, batch_shape):
+        """State before the first frame: what earlier frames add to its samples, zeros.
+
+        Args:
+            batch_shape: The axes of the inputs before frames and filters, `(batch, …)`.
+        """
+        overlap = (-(-self.kernel_size // self.strides) - 1) * self.strides
+        return [ops.zeros((*batch_shape, overlap), self.compute_dtype)]
+
+    def step(self, inputs, state):
+        """Decodes the next frames of a stream, one or more.
+
+        Returns as many hops of samples as frames, and the state after them. The samples are
+        those of "valid" padding.
+        """
+        waveform = self._overlap_add(ops.cast(inputs, self.compute_dtype))
+        finished = ops.shape(inputs)[-2] * self.strides
+        overlap = ops.shape(state[0])[-1]
+        waveform = ops.concatenate(
+            [waveform[..., :overlap] + state[0], waveform[..., overlap:]], axis=-1
+        )
+        return waveform[..., :finished], [waveform[..., finished:]]
+
+    def _overlap_add(self, inputs):
+        """All hops that the frames reach, `(batch, …, (frames + hops_per_frame - 1)·strides)`."""
         *lead, frames, filters = ops.shape(inputs)
         kernel = pad_to_hops(self.kernel[:, 0], self.strides)
         pieces = ops.matmul(ops.reshape(inputs, (-1, frames, filters)), ops.transpose(kernel))
@@ -53,23 +90,22 @@ class WaveformDecoder(keras.layers.Layer):
             )
             for k in range(hops_per_frame)
         )
-        samples = (frames - 1) * self.strides + self.kernel_size
-        waveform = ops.reshape(hops, (*lead, (frames + hops_per_frame - 1) * self.strides))
-        if self.padding == "same":
-            cut = self.kernel_size - self.strides
-            return waveform[..., cut : samples - cut][..., :length]
-        if length is None:
-            return waveform[..., :samples]
-        # The frames of a "valid" encoder may leave out less than a hop at the end.
-        fill = [(0, 0)] * len(lead) + [(0, self.strides)]
-        return ops.pad(waveform[..., :samples], fill)[..., :length]
+        return ops.reshape(hops, (*lead, (frames + hops_per_frame - 1) * self.strides))
 
     def compute_output_shape(self, input_shape, length=None):
         *lead, frames, _ = input_shape
         if frames is None:
             return (*lead, None)
-        cut = self.kernel_size - self.strides if self.padding == "same" else 0
-        return (*lead, (frames - 1) * self.strides + self.kernel_size - 2 * cut)
+        samples = (frames - 1) * self.strides + self.kernel_size
+        if self.padding == "same":
+            samples -= 2 * (self.kernel_size - self.strides)
+        elif length is not None:
+            samples += self.strides
+        return (*lead, samples if length is None else min(samples, length))
+
+    def compute_output_spec(self, inputs, length=None):
+        shape = self.compute_output_shape(inputs.shape, length)
+        return keras.KerasTensor(shape, self.compute_dtype)
 
     def get_config(self):
         return {

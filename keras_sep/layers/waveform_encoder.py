@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_sep.layers.arguments import check_at_least_one
+
 
 @keras.saving.register_keras_serializable(package="keras_sep")
 class WaveformEncoder(keras.layers.Layer):
@@ -35,8 +37,7 @@ class WaveformEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_framing(kernel_size, strides, padding)
-        if filters < 1:
-            raise ValueError(f"filters must be at least 1, got {filters}")
+        check_at_least_one(filters=filters)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
@@ -51,19 +52,43 @@ class WaveformEncoder(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        frames = self.num_frames(ops.shape(inputs)[1])
-        hops_per_frame = -(-self.kernel_size // self.strides)
         before = self.kernel_size - self.strides if self.padding == "same" else 0
         # More zeros than the last frame can need, cut to whole hops: the amount stays static.
         padded = ops.pad(inputs, ((0, 0), (before, self.kernel_size + self.strides)))
+        return self._encode(padded, self.num_frames(ops.shape(inputs)[1]))
+
+    def initial_state(self, batch_size):
+        """State before the first sample: what "same" padding puts before it, zeros."""
+        return [ops.zeros((batch_size, self.kernel_size - self.strides), self.compute_dtype)]
+
+    def step(self, inputs, state):
+        """Encodes the next samples of a stream, a whole number of hops, one or more.
+
+        Returns as many frames as hops and the state after them. The frames are those of "same"
+        padding.
+        """
+        samples = ops.shape(inputs)[1]
+        x = ops.concatenate([state[0], ops.cast(inputs, self.compute_dtype)], axis=1)
+        # The last frame may end within a hop.
+        padded = ops.pad(x, ((0, 0), (0, self.strides)))
+        return self._encode(padded, samples // self.strides), [x[:, samples:]]
+
+    def _encode(self, waveform, frames):
+        """The first frames of a waveform that is at least as many hops long as they reach."""
+        hops_per_frame = -(-self.kernel_size // self.strides)
         num_hops = frames + hops_per_frame - 1
-        hops = ops.reshape(padded[:, : num_hops * self.strides], (-1, num_hops, self.strides))
+        hops = ops.reshape(waveform[:, : num_hops * self.strides], (-1, num_hops, self.strides))
         framed = ops.concatenate([hops[:, k : k + frames] for k in range(hops_per_frame)], axis=-1)
         return self.activation(ops.matmul(framed, pad_to_hops(self.kernel[:, 0], self.strides)))
 
     def num_frames(self, num_samples):
         """Frames of an input of `num_samples` (an int or an integer tensor)."""
         if self.padding == "valid":
+            if isinstance(num_samples, int) and num_samples < self.kernel_size:
+                raise ValueError(
+                    f"inputs must have at least kernel_size={self.kernel_size} samples with "
+                    f'padding="valid", got {num_samples}'
+                )
             return (num_samples - self.kernel_size) // self.strides + 1
         return (num_samples + self.kernel_size - 1) // self.strides
 
@@ -84,6 +109,7 @@ class WaveformEncoder(keras.layers.Layer):
 
 def check_framing(kernel_size: int, strides: int, padding: str) -> None:
     """Raises ValueError unless frames of `kernel_size` every `strides` samples cover the input."""
+    check_at_least_one(kernel_size=kernel_size)
     if not 1 <= strides <= kernel_size:
         raise ValueError(
             f"strides must be between 1 and kernel_size={kernel_size} so that no sample is "

@@ -58,6 +58,11 @@ def pair_up(references, estimates):
             f"as many estimates as references are needed, got {estimates.shape[1]} estimates for "
             f"{references.shape[1]} references"
         )
+    lengths = references.shape[2], estimates.shape[2]
+    if None not in lengths and lengths[0] != lengths[1]:
+        raise ValueError(
+            f"estimates must be as long as references, got {lengths[1]} samples for {lengths[0]}"
+        )
     return references[:, :, None], estimates[:, None]
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_sep.layers import TemporalConvNet, WaveformDecoder, WaveformEncoder
+from keras_sep.layers.arguments import check_at_least_one
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -58,13 +59,12 @@ class ConvTasNet(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if sample_rate < 1:
-            raise ValueError(f"sample_rate must be at least 1, got {sample_rate}")
+        check_at_least_one(sample_rate=sample_rate)
         self.num_sources = num_sources
         self.sample_rate = sample_rate
         self.filters = filters
         self.kernel_size = kernel_size
-        self.strides = strides or max(kernel_size // 2, 1)
+        self.strides = max(kernel_size // 2, 1) if strides is None else strides
         self.bottleneck_dim = bottleneck_dim
         self.hidden_dim = hidden_dim
         self.skip_dim = skip_dim
@@ -103,6 +103,32 @@ class ConvTasNet(keras.Model):
         features = self.encoder(mixture)
         masks = self.separator(features)
         return self.decoder(masks * features[:, None], length=ops.shape(mixture)[1])
+
+    def initial_state(self, batch_size):
+        """State before the first sample of a stream: a flat list of tensors. Needs `causal`."""
+        if not self.causal:
+            raise ValueError("only a model with causal=True can run on a stream, got causal=False")
+        return [
+            *self.encoder.initial_state(batch_size),
+            *self.separator.initial_state(batch_size),
+            *self.decoder.initial_state((batch_size, self.num_sources)),
+        ]
+
+    def step(self, mixture, state):
+        """Separates the next samples of a stream, a whole number of hops, one or more.
+
+        Args:
+            mixture: `(batch, n·strides)`.
+            state: From `initial_state` or the step before.
+
+        Returns: sources `(batch, num_sources, n·strides)`, which lag `kernel_size - strides`
+            samples behind the mixture, and the state after them.
+        """
+        encoder_state, *separator_state, decoder_state = state
+        features, encoder_state = self.encoder.step(mixture, [encoder_state])
+        masks, separator_state = self.separator.step(features, separator_state)
+        sources, decoder_state = self.decoder.step(masks * features[:, None], [decoder_state])
+        return sources, [*encoder_state, *separator_state, *decoder_state]
 
     def compute_output_shape(self, input_shape):
         batch, samples = input_shape

@@ -1,0 +1,70 @@
+"""Separators from files. Nothing in a file is executed: Keras's safe mode stays on."""
+
+import json
+import zipfile
+from pathlib import Path
+
+from keras_sep.inference.bundled import bundled_model
+
+_EXPECTED = "give a .keras file or a SavedModel folder of a keras_sep separator"
+
+
+def load_separator(path: Path | None):
+    """Loads a separator.
+
+    Args:
+        path: A `.keras` file; a SavedModel, `<name>/<version>`; the folder of its versions,
+            `<name>`, for the newest; None for the bundled model.
+
+    Returns:
+        The model, with attributes `num_sources` and `sample_rate`.
+
+    Raises:
+        ValueError: One line, if there is no such model.
+    """
+    if path is None:
+        import keras
+
+        path = bundled_model(keras.config.backend())
+    if path.is_dir():
+        return _load_saved_model(path)
+    if not path.exists():
+        raise ValueError(f"model {path} does not exist; {_EXPECTED}")
+    # Keras would take other files too, so look before it does, and before its slow import.
+    _check_archive(path)
+    import keras
+
+    import keras_sep.models  # noqa: F401 (registers the classes)
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # Whatever a damaged file brings forth: h5py, zipfile and Keras have no common error.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"model {path} cannot be loaded: {reason}") from error
+
+
+def _check_archive(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        name = str(config["registered_name"] or config["class_name"])
+        config = config["config"]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        raise ValueError(f"model {path} is not a .keras file; {_EXPECTED}") from None
+    is_separator = isinstance(config, dict) and {"num_sources", "sample_rate"} <= config.keys()
+    if not name.startswith("keras_sep>") or not is_separator:
+        raise ValueError(f"model {path} is a {name}, not a separator; {_EXPECTED}")
+    if path.suffix != ".keras":
+        raise ValueError(f"model {path} must have the suffix .keras; rename it")
+
+
+def _load_saved_model(path):
+    if not (path / "saved_model.pb").is_file():
+        versions = [folder for folder in path.iterdir() if folder.name.isdecimal()]
+        if not versions:
+            raise ValueError(f"model folder {path} holds no SavedModel; {_EXPECTED}")
+        path = max(versions, key=lambda folder: int(folder.name))
+    from keras_sep.export import load_saved_model
+
+    return load_saved_model(path)

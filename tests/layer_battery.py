@@ -1,0 +1,158 @@
+"""What every layer of the package must do; a test file says with which arguments and inputs."""
+
+import inspect
+import json
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+BATCH = 2
+
+
+@dataclass
+class Case:
+    """A layer to check.
+
+    Args:
+        layer_class: The layer.
+        arguments: Of its constructor.
+        input_shape: Without the batch axis; None where the length is free.
+        lengths: Two lengths to put there.
+    """
+
+    layer_class: type
+    arguments: dict
+    input_shape: tuple
+    lengths: tuple = field(default=(12, 17))
+
+    def __str__(self):
+        shown = [f"{value}" for value in self.arguments.values() if isinstance(value, str)]
+        return "-".join([self.layer_class.__name__, *shown])
+
+    def layer(self, **arguments):
+        return self.layer_class(**self.arguments, **arguments)
+
+    def inputs(self, length):
+        shape = [length if size is None else size for size in self.input_shape]
+        return np.random.default_rng(length).normal(size=(BATCH, *shape)).astype("float32")
+
+    def functional(self, layer):
+        """A model of the layer alone, for any length."""
+        inputs = keras.Input(self.input_shape)
+        return keras.Model(inputs, layer(inputs))
+
+
+def numpy_of(outputs):
+    return [ops.convert_to_numpy(ops.cast(x, "float32")) for x in tree.flatten(outputs)]
+
+
+def shapes_of(outputs):
+    return [tuple(x.shape) for x in tree.flatten(outputs)]
+
+
+def check_config(case, tmp_path):
+    """Every constructor argument is a same-named attribute and a JSON value in the config."""
+    names = set(inspect.signature(case.layer_class).parameters) - {"kwargs"}
+    layer = case.layer(name="mine", dtype="mixed_bfloat16")
+    config = layer.get_config()
+    assert json.loads(json.dumps(config)) == config
+    for name in names:
+        value = getattr(layer, name)
+        if name == "activation":
+            value = keras.activations.serialize(value)
+        assert config[name] == value
+    assert {name: config[name] for name in case.arguments} == case.arguments
+    again = case.layer_class.from_config(config)
+    assert (again.name, again.dtype_policy.name) == ("mine", "mixed_bfloat16")
+    assert again.get_config() == config
+
+
+def check_registered(case, tmp_path):
+    name = f"keras_sep>{case.layer_class.__name__}"
+    assert keras.saving.get_registered_name(case.layer_class) == name
+    assert keras.saving.get_registered_object(name) is case.layer_class
+
+
+def check_shapes(case, tmp_path):
+    """Eager, symbolic and computed shapes agree, with free and with known lengths."""
+    layer = case.layer()
+    model = case.functional(layer)
+    for length in case.lengths:
+        inputs = case.inputs(length)
+        outputs = layer(inputs)
+        computed = tree.map_shape_structure(tuple, layer.compute_output_shape(inputs.shape))
+        assert tree.flatten(computed) == tree.flatten(shapes_of(outputs))
+        assert shapes_of(layer(keras.Input(inputs.shape[1:], BATCH))) == shapes_of(outputs)
+        assert shapes_of(model(inputs)) == shapes_of(outputs)
+    for free, *known in zip(
+        shapes_of(model.output),
+        *(shapes_of(model(case.inputs(length))) for length in case.lengths),
+        strict=True,
+    ):
+        assert free == (None, *(n if n == m else None for n, m in list(zip(*known))[1:]))  # noqa: B905
+
+
+def check_keras_file(case, tmp_path):
+    model = case.functional(case.layer())
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    inputs = case.inputs(case.lengths[0])
+    for before, after in zip(numpy_of(model(inputs)), numpy_of(again(inputs)), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def check_fit(case, tmp_path):
+    """A few steps: finite loss, no trainable weight left as it was, others only as they must."""
+    model = case.functional(case.layer())
+    inputs = case.inputs(case.lengths[0])
+    targets = tree.map_structure(lambda x: ops.convert_to_numpy(x) + 1, model(inputs))
+    before = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    history = model.fit(inputs, targets, epochs=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+    for weight, value in zip(model.trainable_variables, before, strict=True):
+        assert np.any(ops.convert_to_numpy(weight) != value), weight.path
+
+
+def check_mixed_precision(case, tmp_path):
+    """Half-precision outputs near those of float32, weights in float32."""
+    exact = case.layer()
+    inputs = case.inputs(case.lengths[0])
+    expected = numpy_of(exact(inputs))
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        layer = case.layer(dtype=policy)
+        layer.build(inputs.shape)
+        layer.set_weights(exact.get_weights())
+        outputs = layer(inputs)
+        dtypes = {keras.backend.standardize_dtype(x.dtype) for x in tree.flatten(outputs)}
+        assert dtypes == {policy.removeprefix("mixed_")}
+        assert {weight.dtype for weight in layer.weights} <= {"float32"}
+        for x, y in zip(numpy_of(outputs), expected, strict=True):
+            np.testing.assert_allclose(x, y, atol=0.05 * np.abs(y).max())
+
+
+def check_export(case, tmp_path):
+    """A SavedModel, which TensorFlow alone writes, computes the same for any length."""
+    import tensorflow as tf
+
+    model = case.functional(case.layer())
+    model.export(tmp_path / "saved_model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved_model")
+    for length in case.lengths:
+        inputs = case.inputs(length)
+        for x, y in zip(numpy_of(served.serve(inputs)), numpy_of(model(inputs)), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+CHECKS = [
+    check_config,
+    check_registered,
+    check_shapes,
+    check_keras_file,
+    check_fit,
+    check_mixed_precision,
+]
+if keras.backend.backend() == "tensorflow":
+    CHECKS.append(check_export)

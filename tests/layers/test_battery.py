@@ -1,0 +1,83 @@
+"""The battery for every public layer."""
+
+import inspect
+
+import keras
+import pytest
+from layer_battery import CHECKS, Case
+
+from keras_sep import layers
+
+CASES = [
+    Case(
+        layers.WaveformEncoder,
+        {"filters": 6, "kernel_size": 7, "strides": 3, "activation": "relu"},
+        (None,),
+    ),
+    Case(
+        layers.WaveformEncoder,
+        {"filters": 6, "kernel_size": 4, "strides": 2, "padding": "valid"},
+        (None,),
+    ),
+    Case(layers.WaveformDecoder, {"kernel_size": 7, "strides": 3}, (3, None, 4)),
+    Case(
+        layers.WaveformDecoder,
+        {"kernel_size": 4, "strides": 2, "padding": "valid"},
+        (None, 4),
+    ),
+    Case(
+        layers.DepthwiseConv1D,
+        {"kernel_size": 3, "strides": 2, "padding": "same"},
+        (None, 4),
+    ),
+    Case(
+        layers.DepthwiseConv1D,
+        {"kernel_size": 3, "dilation_rate": 2, "padding": "causal", "use_bias": False},
+        (None, 4),
+    ),
+    Case(
+        layers.DepthwiseSeparableConv1D,
+        {"filters": 5, "kernel_size": 3, "strides": 2, "normalization": "global"},
+        (None, 4),
+    ),
+    Case(layers.GlobalLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
+    Case(layers.CumulativeLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
+    Case(layers.TemporalBlock, {"hidden_dim": 6, "skip_dim": 3, "dilation_rate": 2}, (None, 4)),
+    Case(
+        layers.TemporalBlock,
+        {"hidden_dim": 6, "skip_dim": None, "normalization": "batch"},
+        (None, 4),
+    ),
+    Case(
+        layers.TemporalConvNet,
+        {
+            "num_sources": 2,
+            "bottleneck_dim": 4,
+            "hidden_dim": 6,
+            "skip_dim": 3,
+            "conv_kernel_size": 2,
+            "num_blocks": 2,
+            "num_repeats": 1,
+            "normalization": "cumulative",
+            "mask_activation": "softmax",
+            "causal": True,
+        },
+        (None, 5),
+    ),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_layer(case, check, tmp_path):
+    check(case, tmp_path)
+
+
+def test_no_layer_is_forgotten():
+    public = {getattr(layers, name) for name in layers.__all__}
+    assert {case.layer_class for case in CASES} == public
+    assert public == {
+        value
+        for value in vars(layers).values()
+        if inspect.isclass(value) and issubclass(value, keras.Layer)
+    }

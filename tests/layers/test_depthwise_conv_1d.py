@@ -1,0 +1,159 @@
+"""The depthwise convolution against its definition and Keras's; its forms against each other."""
+
+import keras
+import numpy as np
+import pytest
+from gradients import BACKEND, compiled, gradients, layer_gradients
+from keras import ops
+
+from keras_sep.layers import DepthwiseConv1D, depthwise_forms
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+def zeros_of(padding, frames, reach, strides):
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return reach, 0
+    total = max((-(-frames // strides) - 1) * strides + reach + 1 - frames, 0)
+    return total // 2, total - total // 2
+
+
+def by_definition(x, kernel, strides, dilation, padding):
+    taps, channels, _ = kernel.shape
+    reach = dilation * (taps - 1)
+    x = np.pad(x, ((0, 0), zeros_of(padding, x.shape[1], reach, strides), (0, 0)))
+    starts = range(0, x.shape[1] - reach, strides)
+    y = np.zeros((x.shape[0], len(starts), channels))
+    for t, start in enumerate(starts):
+        for k in range(taps):
+            y[:, t] += kernel[k, :, 0] * x[:, start + k * dilation]
+    return y
+
+
+def built(inputs, *arguments, **keywords):
+    layer = DepthwiseConv1D(*arguments, **keywords)
+    layer.build(inputs.shape)
+    layer.bias.assign(normal(inputs.shape[-1]))
+    return layer
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "dilation"),
+    [(1, 1, 1), (2, 1, 3), (3, 1, 1), (3, 2, 1), (4, 3, 1), (3, 2, 2), (5, 1, 7), (2, 5, 1)],
+)
+@pytest.mark.parametrize("frames", [29, 30])
+def test_definition(kernel_size, strides, dilation, padding, frames):
+    x = normal(2, frames, 3)
+    layer = built(x, kernel_size, strides, dilation, padding)
+    expected = by_definition(x, ops.convert_to_numpy(layer.kernel), strides, dilation, padding)
+    expected += ops.convert_to_numpy(layer.bias)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "dilation"),
+    [(3, 1, 2**i) for i in range(8)] + [(5, 1, 1), (5, 1, 128), (7, 1, 8), (3, 2, 1), (7, 2, 1)],
+)
+def test_equals_keras_in_value_and_gradient(kernel_size, strides, dilation, padding):
+    x = normal(2, dilation * (kernel_size - 1) + 8, 3)
+    layer = built(x, kernel_size, strides, dilation, padding)
+    theirs = keras.layers.DepthwiseConv1D(
+        kernel_size, strides, padding, dilation_rate=dilation, data_format="channels_last"
+    )
+    theirs.build(x.shape)
+    theirs.set_weights(layer.get_weights())
+    y = ops.convert_to_numpy(layer(x))
+    np.testing.assert_allclose(y, ops.convert_to_numpy(theirs(x)), atol=1e-5)
+    cotangent = normal(*y.shape)
+    pairs = zip(
+        layer_gradients(layer, x, cotangent), layer_gradients(theirs, x, cotangent), strict=True
+    )
+    for ours, expected in pairs:
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("taps", "strides", "dilation"), [(3, 1, 1), (3, 1, 128), (7, 1, 4), (3, 2, 1), (3, 3, 2)]
+)
+def test_forms_agree_in_value_and_gradient(taps, strides, dilation):
+    x, kernel = normal(2, dilation * (taps - 1) + 9, 3), normal(taps, 3)
+    shifted, native = (
+        ops.convert_to_numpy(form(*map(ops.convert_to_tensor, (x, kernel)), strides, dilation))
+        for form in (depthwise_forms.shifted, depthwise_forms.native)
+    )
+    np.testing.assert_allclose(shifted, native, atol=1e-5)
+    cotangent = normal(*shifted.shape)
+    by_form = [
+        gradients(
+            lambda x, k, form=form: ops.sum(ops.multiply(form(x, k, strides, dilation), cotangent)),
+            x,
+            kernel,
+        )
+        for form in (depthwise_forms.shifted, depthwise_forms.native)
+    ]
+    for ours, theirs in zip(*by_form, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+# What is shifted: eager code, compiled code.
+SHIFTED = {"tensorflow": (False, True), "jax": (True, True), "torch": (False, False)}
+
+
+class Spy(keras.layers.Layer):
+    """Notes the choice of the form wherever it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.seen = set()
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        self.seen.add(depthwise_forms._compiler_fuses())
+        return self.dense(inputs)
+
+
+def test_shifted_where_xla_compiles():
+    spy = Spy()
+    x = ops.ones((2, 3))
+    spy(x)
+    assert spy.seen == {SHIFTED[BACKEND][0]}
+    spy.seen.clear()
+    compiled(spy)(x)
+    assert spy.seen == {SHIFTED[BACKEND][1]}
+
+
+@pytest.mark.parametrize("jit", [False, True][: 1 + (BACKEND != "torch")])
+def test_shifted_in_a_training_step_that_xla_compiles(jit):
+    spy = Spy()
+    spy.build((None, 3))
+    model = keras.Sequential([keras.Input((3,)), spy])
+    spy.seen.clear()
+    model.compile("sgd", "mse", jit_compile=jit)
+    model.fit(np.ones((2, 3)), np.ones((2, 1)), verbose=0)
+    assert spy.seen == {SHIFTED[BACKEND][jit]}
+
+
+@pytest.mark.parametrize("jit", [False, True][: 1 + (BACKEND != "torch")])
+def test_same_padding_with_strides_trains_on_any_length(jit):
+    layer = DepthwiseConv1D(3, strides=2, padding="same")
+    model = keras.Sequential([keras.Input((None, 2)), layer])
+    model.compile("sgd", "mse", jit_compile=jit)
+    for frames in (7, 8):
+        model.train_on_batch(normal(2, frames, 2), normal(2, 4, 2))
+
+
+@pytest.mark.parametrize("argument", ["kernel_size", "strides", "dilation_rate", "padding"])
+def test_arguments_out_of_range(argument):
+    with pytest.raises(ValueError, match=argument):
+        DepthwiseConv1D(**({"kernel_size": 3} | {argument: 0}))

@@ -1,0 +1,98 @@
+"""SI-SNRi against fast_bss_eval; which examples count, and for how much."""
+
+import fast_bss_eval
+import keras
+import numpy as np
+import pytest
+
+from keras_sep.metrics import SISNRImprovement
+
+
+def case(num_sources, batch=4, samples=300, seed=0):
+    """References, and estimates of them in another order, with errors of any size."""
+    rng = np.random.default_rng(seed)
+    references = rng.normal(size=(batch, num_sources, samples))
+    size = 10 ** rng.uniform(-2, 0.5, (batch, 1, 1))
+    estimates = references[:, rng.permutation(num_sources)]
+    estimates = estimates + size * rng.normal(size=references.shape) + 0.3
+    return references.astype("float32"), estimates.astype("float32")
+
+
+def expected(references, estimates, mixture=None):
+    """SI-SNRi of each example."""
+    references, estimates = references.astype("float64"), estimates.astype("float64")
+    if mixture is None:
+        mixture = references.sum(1)
+    mixture = np.broadcast_to(mixture[:, None], references.shape).astype("float64")
+    one_by_one = (x.reshape(-1, 1, x.shape[-1]) for x in (references, mixture))
+    before = fast_bss_eval.si_sdr(*one_by_one, zero_mean=True).reshape(references.shape[:2])
+    after = fast_bss_eval.si_sdr(references, estimates, zero_mean=True)
+    return after.mean(-1) - before.mean(-1)
+
+
+def result(*arguments, **keywords):
+    metric = SISNRImprovement()
+    metric.update_state(*arguments, **keywords)
+    return float(metric.result())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("num_sources", [2, 3, 4])
+def test_equals_fast_bss_eval(num_sources, seed):
+    references, estimates = case(num_sources, seed=seed)
+    mean = expected(references, estimates).mean()
+    assert result(references, estimates) == pytest.approx(mean, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_sources", [1, 2])
+def test_a_given_mixture_is_the_unprocessed_one(num_sources):
+    references, estimates = case(num_sources)
+    noise = np.random.default_rng(9).normal(size=(4, 300)).astype("float32")
+    mixture = references.sum(1) + noise
+    mean = expected(references, estimates, mixture).mean()
+    assert result(references, estimates, mixture=mixture) == pytest.approx(mean, abs=1e-3)
+
+
+def test_the_mixture_itself_improves_nothing():
+    references, _ = case(2)
+    estimates = np.repeat(references.sum(1, keepdims=True), 2, axis=1)
+    assert result(references, estimates) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -3.3])
+def test_an_example_with_a_silent_reference_does_not_count(level):
+    references, estimates = case(2)
+    alone = expected(references, estimates)[1:].mean()
+    references[0, 1] = level
+    assert result(references, estimates) == pytest.approx(alone, abs=1e-3)
+    assert result(references[:1], estimates[:1]) == 0
+
+
+def test_sample_weight():
+    references, estimates = case(3)
+    weight = np.array([0.0, 1.0, 2.0, 0.5])
+    mean = np.average(expected(references, estimates), weights=weight)
+    weighted = result(references, estimates, sample_weight=weight)
+    assert weighted == pytest.approx(mean, abs=1e-3)
+
+
+def test_averages_over_batches_and_resets():
+    references, estimates = case(2, batch=5)
+    metric = SISNRImprovement(name="mine")
+    metric.update_state(references[:4], estimates[:4])
+    metric.update_state(references[4:], estimates[4:])
+    mean = expected(references, estimates).mean()
+    assert float(metric.result()) == pytest.approx(mean, abs=1e-3)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    assert again.get_config() == metric.get_config()
+
+
+def test_in_evaluate():
+    references, estimates = case(2)
+    model = keras.Sequential([keras.Input((2, None)), keras.layers.Identity()])
+    model.compile(loss="mse", metrics=[SISNRImprovement()])
+    values = model.evaluate(estimates, references, batch_size=3, verbose=0, return_dict=True)
+    mean = expected(references, estimates).mean()
+    assert values["si_snr_improvement"] == pytest.approx(mean, abs=1e-3)

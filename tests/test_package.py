@@ -1,0 +1,96 @@
+"""The plan of the house: who may import whom, and what `import keras_sep` costs and changes."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_sep
+
+PACKAGE = Path(keras_sep.__file__).parent
+BACKENDS = {"tensorflow", "jax", "jaxlib", "torch"}
+
+# What each subpackage may know besides itself.
+ARROWS = {
+    "layers": set(),
+    "models": {"layers"},
+    "losses": set(),
+    "metrics": {"losses"},
+    "callbacks": set(),
+    "data": set(),
+    "export": {"models", "layers"},
+    "inference": {"export", "models", "layers", "data"},
+}
+
+
+def modules(folder=PACKAGE):
+    return sorted(folder.rglob("*.py"))
+
+
+def imported(path):
+    """Dotted names of all imports of a file, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_backends_are_imported_in_two_places_only():
+    for path in modules():
+        inside = path.relative_to(PACKAGE)
+        if inside.parts[0] != "export" and str(inside) != "layers/depthwise_forms.py":
+            assert not {name.split(".")[0] for name in imported(path)} & BACKENDS, inside
+
+
+@pytest.mark.parametrize("subpackage", ARROWS)
+def test_arrows_point_one_way(subpackage):
+    allowed = ARROWS[subpackage] | {subpackage}
+    for path in modules(PACKAGE / subpackage):
+        names = (name.split(".") for name in imported(path))
+        known = {name[1] for name in names if name[0] == "keras_sep" and len(name) > 1}
+        assert known <= allowed, path.relative_to(PACKAGE)
+
+
+def test_every_subpackage_has_its_arrows():
+    subpackages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert subpackages - {"cli"} == set(ARROWS)
+
+
+IMPORT = """
+import json, sys, time
+import keras
+
+def settings():
+    return [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
+            keras.config.dtype_policy().name, keras.config.backend()]
+
+before, modules, start = settings(), set(sys.modules), time.process_time()
+import keras_sep
+seconds = time.process_time() - start
+print(json.dumps({
+    "seconds": seconds,
+    "modules": sorted({name.split(".")[0] for name in set(sys.modules) - modules}),
+    "changed": settings() != before,
+}))
+"""
+
+
+def test_import_is_cheap_and_changes_nothing():
+    """At most 0.2 s beyond `import keras`; the best of three, as other programs run too."""
+    for _ in range(3):
+        child = subprocess.run(
+            [sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True
+        )
+        result = json.loads(child.stdout.splitlines()[-1])
+        if result["seconds"] <= 0.2:
+            break
+    assert result["seconds"] <= 0.2
+    heavy = BACKENDS | {"matplotlib", "soundfile", "soxr", "typer", "rich"}
+    assert not heavy & set(result["modules"])
+    assert not result["changed"]
