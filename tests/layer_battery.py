@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 from keras import ops, tree
+from numerics import run
 
 BATCH = 2
 
@@ -44,8 +45,20 @@ class Case:
         return keras.Model(inputs, layer(inputs))
 
 
-def numpy_of(outputs):
-    return [ops.convert_to_numpy(ops.cast(x, "float32")) for x in tree.flatten(outputs)]
+def forward(layer, inputs):
+    """Outputs in NumPy and float32, and the dtypes that they had."""
+    dtypes = set()
+
+    def function(x):
+        outputs = tree.flatten(layer(x))
+        dtypes.update(keras.backend.standardize_dtype(y.dtype) for y in outputs)
+        return [ops.cast(y, "float32") for y in outputs]
+
+    return run(function, inputs), dtypes
+
+
+def numpy_of(layer, inputs):
+    return forward(layer, inputs)[0]
 
 
 def shapes_of(outputs):
@@ -99,7 +112,7 @@ def check_keras_file(case, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     inputs = case.inputs(case.lengths[0])
-    for before, after in zip(numpy_of(model(inputs)), numpy_of(again(inputs)), strict=True):
+    for before, after in zip(numpy_of(model, inputs), numpy_of(again, inputs), strict=True):
         np.testing.assert_allclose(after, before, atol=1e-6)
 
 
@@ -120,16 +133,16 @@ def check_mixed_precision(case, tmp_path):
     """Half-precision outputs near those of float32, weights in float32."""
     exact = case.layer()
     inputs = case.inputs(case.lengths[0])
-    expected = numpy_of(exact(inputs))
+    exact.build(inputs.shape)
+    expected = numpy_of(exact, inputs)
     for policy in ("mixed_float16", "mixed_bfloat16"):
         layer = case.layer(dtype=policy)
         layer.build(inputs.shape)
         layer.set_weights(exact.get_weights())
-        outputs = layer(inputs)
-        dtypes = {keras.backend.standardize_dtype(x.dtype) for x in tree.flatten(outputs)}
+        outputs, dtypes = forward(layer, inputs)
         assert dtypes == {policy.removeprefix("mixed_")}
         assert {weight.dtype for weight in layer.weights} <= {"float32"}
-        for x, y in zip(numpy_of(outputs), expected, strict=True):
+        for x, y in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(x, y, atol=0.05 * np.abs(y).max())
 
 
@@ -142,7 +155,7 @@ def check_export(case, tmp_path):
     served = tf.saved_model.load(tmp_path / "saved_model")
     for length in case.lengths:
         inputs = case.inputs(length)
-        for x, y in zip(numpy_of(served.serve(inputs)), numpy_of(model(inputs)), strict=True):
+        for x, y in zip(numpy_of(served.serve, inputs), numpy_of(model, inputs), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-5)
 
 

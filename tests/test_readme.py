@@ -70,7 +70,7 @@ def test_shell(workplace, monkeypatch):
 
 def test_make_targets_and_scripts_exist():
     makefile = (README.parent / "Makefile").read_text()
-    for target in re.findall(r"make ([a-z]+)", README.read_text()):
+    for target in re.findall(r"(?m)[`^]make ([a-z]+)", README.read_text()):
         assert f"\n{target}:" in makefile
     for path in re.findall(
         r"(?:examples|tests|docs|saved_models)/[\w/]*\w\.\w+", README.read_text()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
 
 
@@ -15,11 +16,12 @@ def export(
     ],
 ):
     """Writes a SavedModel that TensorFlow Serving loads: mixture in, sources out."""
+    if path.exists():
+        raise UserError(f"{path} exists; give a new folder, or remove it first")
+    import_keras()
     from keras_sep.export import export_saved_model
     from keras_sep.inference.loading import load_separator
 
-    if path.exists():
-        raise UserError(f"{path} exists; give a new folder, or remove it first")
     try:
         separator = load_separator(model / "best.keras" if model.is_dir() else model)
         export_saved_model(separator, path)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
 
 
@@ -72,6 +73,7 @@ def train(
     }
     _check_same_run(out, config)
 
+    import_keras()
     import keras
 
     from keras_sep.data import SpeechMixtures
@@ -126,7 +128,7 @@ def train(
             dtype="mixed_bfloat16" if mixed_precision else None,
         )
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(" ".join(str(error).split())) from None
     model.build((None, None))
     if init is not None:
         _load_weights(model, init)

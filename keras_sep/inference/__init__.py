@@ -1,6 +1,20 @@
-"""Separation of recordings of any length in constant memory."""
+"""Separation of recordings of any length in constant memory, and of streams."""
+
+from typing import TYPE_CHECKING
 
 from keras_sep.inference.notice import SeparationNotice
 from keras_sep.inference.separator import Separator
 
-__all__ = ["SeparationNotice", "Separator"]
+if TYPE_CHECKING:
+    from keras_sep.inference.streaming_separator import StreamingSeparator
+
+__all__ = ["SeparationNotice", "Separator", "StreamingSeparator"]
+
+
+def __getattr__(name):
+    """Imports `StreamingSeparator` at its first use: it needs Keras, bad files do not."""
+    if name == "StreamingSeparator":
+        from keras_sep.inference.streaming_separator import StreamingSeparator
+
+        return StreamingSeparator
+    raise AttributeError(f"module 'keras_sep.inference' has no attribute {name!r}")

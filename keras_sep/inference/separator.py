@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_sep.inference.blocks import at_rate, in_chunks
 from keras_sep.inference.files import separate_file
 from keras_sep.inference.gains import fit_gains
 from keras_sep.inference.loading import load_separator
-from keras_sep.inference.streaming import at_rate, in_chunks
 
 # What the model hears a chunk's peak at, amid the levels that it was trained on.
 _PEAK = 0.25

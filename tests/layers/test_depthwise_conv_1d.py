@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from gradients import BACKEND, compiled, gradients, layer_gradients
 from keras import ops
+from numerics import BACKEND, compiled, gradients, layer_gradients, run
 
 from keras_sep.layers import DepthwiseConv1D, depthwise_forms
 
@@ -54,7 +54,7 @@ def test_definition(kernel_size, strides, dilation, padding, frames):
     layer = built(x, kernel_size, strides, dilation, padding)
     expected = by_definition(x, ops.convert_to_numpy(layer.kernel), strides, dilation, padding)
     expected += ops.convert_to_numpy(layer.bias)
-    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-5)
+    np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -70,8 +70,8 @@ def test_equals_keras_in_value_and_gradient(kernel_size, strides, dilation, padd
     )
     theirs.build(x.shape)
     theirs.set_weights(layer.get_weights())
-    y = ops.convert_to_numpy(layer(x))
-    np.testing.assert_allclose(y, ops.convert_to_numpy(theirs(x)), atol=1e-5)
+    y = run(layer, x)
+    np.testing.assert_allclose(y, run(theirs, x), atol=1e-5)
     cotangent = normal(*y.shape)
     pairs = zip(
         layer_gradients(layer, x, cotangent), layer_gradients(theirs, x, cotangent), strict=True
@@ -86,7 +86,7 @@ def test_equals_keras_in_value_and_gradient(kernel_size, strides, dilation, padd
 def test_forms_agree_in_value_and_gradient(taps, strides, dilation):
     x, kernel = normal(2, dilation * (taps - 1) + 9, 3), normal(taps, 3)
     shifted, native = (
-        ops.convert_to_numpy(form(*map(ops.convert_to_tensor, (x, kernel)), strides, dilation))
+        run(lambda x, k, form=form: form(x, k, strides, dilation), x, kernel)
         for form in (depthwise_forms.shifted, depthwise_forms.native)
     )
     np.testing.assert_allclose(shifted, native, atol=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras import ops
+from numerics import run
 
 from keras_sep.layers import WaveformEncoder
 
@@ -21,8 +21,8 @@ def equals_conv(samples, kernel_size, strides, activation=None):
     layer.build(x.shape)
     theirs.build((*x.shape, 1))
     theirs.set_weights(layer.get_weights())
-    expected = ops.convert_to_numpy(theirs(x[..., None]))
-    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-5)
+    expected = run(theirs, x[..., None])
+    np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])

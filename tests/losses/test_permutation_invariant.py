@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from gradients import compiled, gradients
+from numerics import compiled, gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops

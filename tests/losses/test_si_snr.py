@@ -4,7 +4,7 @@ import fast_bss_eval
 import keras
 import numpy as np
 import pytest
-from gradients import gradients
+from numerics import gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 BACKEND = keras.backend.backend()
 
@@ -28,6 +28,15 @@ def gradients(function, *arrays):
             value = function(*tensors)
         grads = tape.gradient(value, tensors)
     return [ops.convert_to_numpy(grad) for grad in grads]
+
+
+def run(function, *arrays):
+    """Outputs in NumPy. JAX compiles the whole function, not each of its operations."""
+    if isinstance(function, keras.Layer) and not function.built:
+        function.build(arrays[0].shape)
+    function = compiled(function) if BACKEND == "jax" else function
+    outputs = function(*map(ops.convert_to_tensor, arrays))
+    return tree.map_structure(ops.convert_to_numpy, outputs)
 
 
 def layer_gradients(layer, inputs, cotangent):

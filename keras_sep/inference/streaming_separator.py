@@ -1,0 +1,124 @@
+"""Separation of a stream while it arrives."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sep.inference.loading import load_separator
+from keras_sep.models import ConvTasNet
+
+# Hops go through the model in powers of two, so that few shapes are compiled.
+_MOST_HOPS = 64
+
+
+class StreamingSeparator:
+    """Separates one channel with a causal model, a few samples at a time.
+
+    What comes out of `feed` and `flush`, put together, equals what the model makes of the whole
+    recording. A sample is known when the encoder's last window over it is complete: sources lag
+    behind the mixture by less than `latency` samples. The scale is the model's own, and silence
+    or a change of level does not reset what its normalizations have heard.
+
+    Args:
+        model: A `ConvTasNet` with `causal=True`, or the path of its `.keras` file.
+
+    Attributes:
+        model: The model.
+        num_sources: Sources that come out (C).
+        sample_rate: The model's, in Hz.
+        latency: Samples that a sample may wait for its sources: `kernel_size`.
+
+    Raises:
+        ValueError: The model is of another kind, or not causal.
+    """
+
+    def __init__(self, model: ConvTasNet | str | os.PathLike):
+        if isinstance(model, str | os.PathLike):
+            model = load_separator(Path(model))
+        if not isinstance(model, ConvTasNet):
+            raise ValueError(
+                f"model must be a ConvTasNet or its .keras file, got {type(model).__name__}"
+            )
+        if not model.built:
+            model.build((None, None))
+        self.model = model
+        self.num_sources = model.num_sources
+        self.sample_rate = model.sample_rate
+        self.latency = model.kernel_size
+        self._lag = model.kernel_size - model.strides
+        self._step = _Step(model)
+        self._start()
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """Takes the next samples of the mixture.
+
+        Args:
+            samples: `(n,)`, any number, finite.
+
+        Returns:
+            float32 `(num_sources, m)`: the samples whose sources are known now, in order.
+
+        Raises:
+            ValueError: `samples` is of another rank, or has NaN or infinite samples; the stream
+                is as before.
+        """
+        samples = np.asarray(samples, "float32")
+        if samples.ndim != 1 or not np.isfinite(samples).all():
+            raise ValueError(
+                f"samples must be finite and of shape (n,), got shape {samples.shape}"
+                + ("" if samples.ndim != 1 else " with NaN or infinite samples")
+            )
+        self._fed += len(samples)
+        waiting = np.concatenate([self._waiting, samples])
+        hops = len(waiting) // self.model.strides
+        self._waiting = waiting[hops * self.model.strides :]
+        return self._separate(waiting[: hops * self.model.strides])
+
+    def flush(self) -> np.ndarray:
+        """Ends the stream; a new one may follow. Returns the last samples, `(num_sources, m)`."""
+        strides = self.model.strides
+        rest = self._fed - self._given
+        # Zeros, as the padding of the whole recording has them, until the lag is made up.
+        zeros = np.zeros(self._lag + strides, "float32")
+        end = np.concatenate([self._waiting, zeros])
+        last = self._separate(end[: len(end) // strides * strides])[:, :rest]
+        self._start()
+        return last
+
+    def _start(self):
+        state = self.model.initial_state(1)
+        self._state = [keras.ops.convert_to_numpy(values) for values in state]
+        self._waiting = np.zeros(0, "float32")
+        self._fed = self._given = 0
+        self._early = self._lag
+
+    def _separate(self, mixture):
+        """Whole hops of mixture to sources, without those that lie before the first sample."""
+        pieces, strides = [np.zeros((self.num_sources, 0), "float32")], self.model.strides
+        hops = len(mixture) // strides
+        while hops:
+            now = min(1 << hops.bit_length() - 1, _MOST_HOPS)
+            chunk, mixture = np.split(mixture, [now * strides])
+            sources, *self._state = self._step.predict_on_batch([chunk[None], *self._state])
+            pieces.append(sources[0])
+            hops -= now
+        sources = np.concatenate(pieces, axis=-1)
+        early = min(self._early, sources.shape[-1])
+        self._early -= early
+        self._given += sources.shape[-1] - early
+        return sources[:, early:]
+
+
+class _Step(keras.Model):
+    """A step as a Keras model, which compiles it on every backend."""
+
+    def __init__(self, model):
+        super().__init__(name="step")
+        self.model = model
+
+    def call(self, inputs):
+        mixture, *state = inputs
+        sources, state = self.model.step(mixture, state)
+        return [sources, *state]

@@ -1,0 +1,86 @@
+"""The stream against the whole recording."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_sep.inference import StreamingSeparator
+from keras_sep.models import ConvTasNet
+
+CONFIGURATIONS = {
+    "cumulative": {"kernel_size": 16, "normalization": "cumulative"},
+    "batch": {"kernel_size": 7, "strides": 3, "normalization": "batch"},
+    "no_skip": {"kernel_size": 12, "strides": 4, "normalization": "cumulative", "skip_dim": None},
+}
+
+
+def build(**arguments):
+    sizes = {"filters": 8, "bottleneck_dim": 4, "hidden_dim": 8, "skip_dim": 4}
+    model = ConvTasNet(**{**sizes, "num_blocks": 3, "num_repeats": 2, "causal": True, **arguments})
+    model.build((None, None))
+    rng = np.random.default_rng(0)
+    # Away from the initial zeros and ones, which would hide mistakes.
+    model.set_weights(
+        [w + 0.1 * rng.random(w.shape).astype("float32") for w in model.get_weights()]
+    )
+    return model
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def separator(request):
+    return StreamingSeparator(build(**CONFIGURATIONS[request.param]))
+
+
+def whole(separator, mixture):
+    return keras.ops.convert_to_numpy(separator.model(mixture[None], training=False))[0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_any_partition_equals_the_whole(separator, sizes, seed):
+    mixture = np.random.default_rng(seed).normal(size=sum(sizes)).astype("float32")
+    pieces, fed, given = [], 0, 0
+    for piece in np.split(mixture, np.cumsum(sizes)[:-1]):
+        pieces.append(separator.feed(piece))
+        fed += len(piece)
+        given += pieces[-1].shape[-1]
+        assert fed - separator.latency < given + 1 <= fed + 1
+    pieces.append(separator.flush())
+    stream = np.concatenate(pieces, axis=-1)
+    assert stream.shape == (2, len(mixture))
+    if len(mixture):
+        np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
+
+
+def test_one_sample_at_a_time(separator):
+    mixture = np.random.default_rng(1).normal(size=50).astype("float32")
+    pieces = [separator.feed(sample[None]) for sample in mixture]
+    stream = np.concatenate([*pieces, separator.flush()], axis=-1)
+    np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
+
+
+def test_bad_samples_leave_the_stream_as_it_was(separator):
+    mixture = np.random.default_rng(2).normal(size=40).astype("float32")
+    first = separator.feed(mixture[:20])
+    for bad in (np.array([0.0, np.nan]), np.zeros((1, 3))):
+        with pytest.raises(ValueError, match="finite and of shape"):
+            separator.feed(bad)
+    stream = np.concatenate([first, separator.feed(mixture[20:]), separator.flush()], axis=-1)
+    np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
+
+
+def test_from_a_file(separator, tmp_path):
+    separator.model.save(tmp_path / "causal.keras")
+    loaded = StreamingSeparator(tmp_path / "causal.keras")
+    mixture = np.ones(30, "float32")
+    stream = np.concatenate([loaded.feed(mixture), loaded.flush()], axis=-1)
+    np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
+
+
+def test_other_models_are_refused():
+    with pytest.raises(ValueError, match="only a model with causal=True"):
+        StreamingSeparator(build(causal=False, normalization="global"))
+    with pytest.raises(ValueError, match="must be a ConvTasNet"):
+        StreamingSeparator(keras.layers.Dense(2))
