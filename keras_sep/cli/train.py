@@ -36,7 +36,10 @@ def train(
     steps: Annotated[int, typer.Option(help="Batches in an epoch.")] = 1000,
     valid_mixtures: Annotated[int, typer.Option(help="Mixtures to validate on.")] = 200,
     epochs: Annotated[int, typer.Option(help="Epochs in all.")] = 100,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, at first.")] = 1e-3,
+    optimizer: Annotated[
+        str, typer.Option(help="adam, or muon: Muon for the matrices and Adam for the rest.")
+    ] = "adam",
+    learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at first.")] = 1e-3,
     plateau: Annotated[
         int, typer.Option(help="Epochs without improvement after which the rate is halved.")
     ] = 3,
@@ -133,8 +136,8 @@ def train(
     if init is not None:
         _load_weights(model, init)
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
+        optimizer=_optimizer(
+            optimizer, learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         ),
         loss=PermutationInvariant(SISNR()),
         metrics=[SISNRImprovement()],
@@ -147,6 +150,18 @@ def train(
         epochs=epochs,
         callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0),
     )
+
+
+def _optimizer(name, learning_rate, **kwargs):
+    import keras
+
+    if name == "adam":
+        return keras.optimizers.Adam(learning_rate, **kwargs)
+    if name == "muon":
+        return keras.optimizers.Muon(
+            learning_rate, weight_decay=None, adam_weight_decay=None, **kwargs
+        )
+    raise UserError(f"--optimizer must be adam or muon, got {name}")
 
 
 def _callbacks(out, training, plateau, patience, cooldown, ema):

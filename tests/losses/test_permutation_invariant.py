@@ -5,10 +5,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from numerics import compiled, gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
+from numerics import compiled, gradients
 
 from keras_sep.losses import SISNR, PermutationInvariant
 

@@ -4,10 +4,10 @@ import fast_bss_eval
 import keras
 import numpy as np
 import pytest
-from numerics import gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
+from numerics import gradients
 
 from keras_sep.losses import SISNR
 from keras_sep.losses.si_snr import si_snr
