@@ -34,8 +34,8 @@ voices, licences and credits). Mixed on the fly in segments of {segment_seconds}
 ## Training
 
 `keras-sep train` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch_size} mixtures
-({hours:.0f} hours of mixtures), Adam with clipnorm 5, {rates}, average of the weights with momentum
-{ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of {segment_seconds} s is
+({hours:.0f} hours of mixtures), {optimizer} with clipnorm 5, {rates}, average of the weights
+with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of {segment_seconds} s is
 kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve.
 
 ## Scores
@@ -78,11 +78,12 @@ def main(run: Path, corpus: Path, out: Path):
     values = {
         **model.get_config(),
         **config,
+        "optimizer": config["optimizer"].capitalize(),
         "name": out.name,
         "parameters": model.count_params(),
         "steps": steps,
         "hours": steps * config["batch_size"] * config["segment_seconds"] / 3600,
-        "rates": f"learning rate {rates[0]:.2g} halved on plateaus to {rates[-1]:.2g}",
+        "rates": f"learning rate {rates[0]:.2g}, falling to {rates[-1]:.2g}",
         "epoch": best["epoch"],
         "epochs": len(log),
         "best": best["val_si_snr_improvement"],

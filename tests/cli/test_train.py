@@ -81,8 +81,8 @@ def test_trains_goes_on_and_starts_from_weights(corpus, tmp_path, monkeypatch, c
         np.testing.assert_allclose(new, old, atol=1e-6)
 
 
-def test_mixed_precision(corpus, tmp_path, monkeypatch):
-    arguments = ["--epochs", 1, "--mixed-precision"]
+def test_mixed_precision_and_muon(corpus, tmp_path, monkeypatch):
+    arguments = ["--epochs", 1, "--mixed-precision", "--optimizer", "muon"]
     assert run(monkeypatch, "train", corpus, "--out", tmp_path, *SMALL, *arguments) == 0
     model = keras.saving.load_model(tmp_path / "best.keras")
     assert model.dtype_policy.name == "mixed_bfloat16"
@@ -115,6 +115,7 @@ def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
         (2, ["--causal"], 'causal=True cannot use normalization="global"'),
         (2, ["--init", "missing.keras"], "missing.keras"),
         (2, ["--segment-seconds", "0"], "segment_seconds"),
+        (2, ["--optimizer", "sgd"], "--optimizer must be adam or muon, got sgd"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(

@@ -306,6 +306,23 @@ def test_files_found_damaged_while_mixing_are_named_once(tmp_path, damage):
     assert np.isfinite([mixture for mixture, _ in batches]).all()
 
 
+def test_a_split_shares_the_files_out(tmp_path):
+    names = [f"{speaker}/{take}.wav" for speaker in "ab" for take in range(60)]
+    for index, name in enumerate(names):
+        write(tmp_path / name, noise(0.3 + index / 1000, index))
+
+    def seconds(**arguments):
+        return mixtures(tmp_path, **arguments).speakers
+
+    parts = [seconds(validation_split=0.3, subset=subset) for subset in ("training", "validation")]
+    for speaker, total in seconds().items():
+        assert parts[0][speaker] + parts[1][speaker] == pytest.approx(total)
+        assert 0.15 < parts[1][speaker] / total < 0.45
+    write(tmp_path / "c" / "1.wav", noise(0.3, 0))
+    again = seconds(validation_split=0.3, subset="validation")
+    assert {name: again[name] for name in "ab"} == parts[1]
+
+
 def test_links_to_speakers_are_followed(voices, tmp_path):
     for speaker in ("speaker0", "speaker1"):
         os.symlink(voices / speaker, tmp_path / speaker)
@@ -329,6 +346,9 @@ def test_links_to_speakers_are_followed(voices, tmp_path):
         ({"speed_range": (0.0, 1.0)}, r"`speed_range` must be \(low, high\) above 0"),
         ({"speed_range": (1.2, 0.8)}, "`speed_range`"),
         ({"seed": -1}, "`seed` must be an integer >= 0"),
+        ({"validation_split": 1.0}, "`validation_split` must be at least 0 and below 1, got 1.0"),
+        ({"validation_split": 0.1}, "`subset` must be .* got subset=None, validation_split=0.1"),
+        ({"subset": "training"}, "`subset` must be .* got subset='training'"),
         ({"noise_folder": "/nowhere"}, "`noise_folder` must be an existing folder"),
         ({"folder": "/nowhere"}, "`folder` must be an existing folder, got '/nowhere'"),
         ({"folder": None}, "`folder` must be a path, got None"),
