@@ -35,8 +35,8 @@ voices, licences and credits). Mixed on the fly in segments of {segment_seconds}
 
 `keras-sep train` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch_size} mixtures
 ({hours:.0f} hours of mixtures), {optimizer} with clipnorm 5, {rates}, average of the weights
-with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of {segment_seconds} s is
-kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve.
+with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of
+{segment_seconds} s is kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve.
 
 ## Scores
 

@@ -115,6 +115,11 @@ class TemporalConvNet(keras.layers.Layer):
         x = self.bottleneck(self.norm(inputs))
         return self._head(self._through_blocks(x, lambda block, x: block(x)))
 
+    @property
+    def receptive_field(self) -> int:
+        """Frames that a mask depends on, norms aside: 1 + R (P - 1) (2^X - 1)."""
+        return 1 + self.num_repeats * (self.conv_kernel_size - 1) * (2**self.num_blocks - 1)
+
     def initial_state(self, batch_size):
         """State before the first frame: the norm's, then each block's, one flat list."""
         state = initial_norm_state(self.norm, batch_size)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_sep.layers import TemporalConvNet, WaveformDecoder, WaveformEncoder
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.models.conv_tasnet_presets import PRESETS
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -103,6 +104,28 @@ class ConvTasNet(keras.Model):
         features = self.encoder(mixture)
         masks = self.separator(features)
         return self.decoder(masks * features[:, None], length=ops.shape(mixture)[1])
+
+    @classmethod
+    def from_preset(cls, preset: str, **kwargs):
+        """A new, untrained model in a published configuration.
+
+        Args:
+            preset: A row of the paper's table II, such as "n512_l16_b128_h512_sc128_x8_r3";
+                "paper_best" (that row, the defaults); "paper_causal" (the same, causal with
+                cumulative norms); or "wide_kernel" (kernel 256, hop 16, four stacks).
+            **kwargs: Arguments of `ConvTasNet` to set besides, or instead.
+
+        Raises:
+            ValueError: There is no such preset; the message lists them.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        return cls(**{**PRESETS[preset], **kwargs})
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of the mixture that a mask depends on, norms aside (paper, section II-C)."""
+        return (self.separator.receptive_field - 1) * self.strides + self.kernel_size
 
     def initial_state(self, batch_size):
         """State before the first sample of a stream: a flat list of tensors. Needs `causal`."""

@@ -23,7 +23,6 @@ def _configuration(filters, kernel_size, bottleneck, hidden, skip, num_blocks, n
     return {
         "filters": filters,
         "kernel_size": kernel_size,
-        "strides": kernel_size // 2,
         "bottleneck_dim": bottleneck,
         "hidden_dim": hidden,
         "skip_dim": skip,

@@ -48,6 +48,49 @@ def test_the_papers_best_configuration():
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 4_984_881
 
 
+# Receptive field in seconds and millions of parameters, as printed in the paper's table II. The
+# fourth row's 2.4 is not what its sizes add up to (2.24).
+TABLE_II = {
+    "n128_l40_b128_h256_sc128_x7_r2": (1.28, 1.5),
+    "n256_l40_b128_h256_sc128_x7_r2": (1.28, 1.5),
+    "n512_l40_b128_h256_sc128_x7_r2": (1.28, 1.7),
+    "n512_l40_b128_h256_sc256_x7_r2": (1.28, 2.24),
+    "n512_l40_b128_h512_sc128_x7_r2": (1.28, 3.1),
+    "n512_l40_b128_h512_sc512_x7_r2": (1.28, 6.2),
+    "n512_l40_b256_h256_sc256_x7_r2": (1.28, 3.2),
+    "n512_l40_b256_h512_sc256_x7_r2": (1.28, 6.0),
+    "n512_l40_b256_h512_sc512_x7_r2": (1.28, 8.1),
+    "n512_l40_b128_h512_sc128_x6_r4": (1.27, 5.1),
+    "n512_l40_b128_h512_sc128_x4_r6": (0.46, 5.1),
+    "n512_l40_b128_h512_sc128_x8_r3": (3.83, 5.1),
+    "n512_l32_b128_h512_sc128_x8_r3": (3.06, 5.1),
+    "n512_l16_b128_h512_sc128_x8_r3": (1.53, 5.1),
+    "paper_causal": (1.53, 5.1),
+}
+
+
+@pytest.mark.parametrize(("preset", "printed"), TABLE_II.items())
+def test_presets_are_the_papers_table(preset, printed):
+    model = ConvTasNet.from_preset(preset)
+    model.build((None, None))
+    seconds, millions = printed
+    assert model.receptive_field / 8000 == pytest.approx(seconds, abs=0.011)
+    # The paper counts the last block's residual output, which nothing uses.
+    unused = (model.hidden_dim + 1) * model.bottleneck_dim
+    assert (model.count_params() + unused) / 1e6 == pytest.approx(millions, abs=0.052)
+
+
+def test_presets_take_other_arguments():
+    preset, default = ConvTasNet.from_preset("paper_best", name="a"), ConvTasNet(name="a")
+    assert preset.get_config() == default.get_config()
+    assert ConvTasNet.from_preset("paper_best", kernel_size=20, num_sources=3).strides == 10
+    wide = ConvTasNet.from_preset("wide_kernel", filters=8, bottleneck_dim=4, hidden_dim=4)
+    assert (wide.kernel_size, wide.strides, wide.num_repeats) == (256, 16, 4)
+    assert run(wide, normal(1, 300)).shape == (1, 2, 300)
+    with pytest.raises(ValueError, match=r"preset must be one of n128_.* got 'best'"):
+        ConvTasNet.from_preset("best")
+
+
 @given(st.integers(1, 4), st.integers(1, 2), st.integers(1, 60))
 def test_sources_are_as_long_as_the_mixture(by_num_sources, num_sources, batch, samples):
     model = by_num_sources[num_sources]
