@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "callbacks",
+    "convert",
     "data",
     "export",
     "inference",
@@ -21,7 +22,17 @@ __all__ = [
 # The command checks its arguments and files before the slow import of Keras. Everybody else gets
 # all at once, registered with Keras, so that it can load our models.
 if TYPE_CHECKING or not sys.argv[:1] or Path(sys.argv[0]).name != "keras-sep":
-    from keras_sep import callbacks, data, export, inference, layers, losses, metrics, models
+    from keras_sep import (
+        callbacks,
+        convert,
+        data,
+        export,
+        inference,
+        layers,
+        losses,
+        metrics,
+        models,
+    )
 
 
 def __getattr__(name):

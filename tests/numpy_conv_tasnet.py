@@ -37,6 +37,8 @@ def normalize(layer, x):
         mean, variance = value(layer.moving_mean), value(layer.moving_variance)
     elif type(layer).__name__ == "GlobalLayerNormalization":
         mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    elif isinstance(layer, keras.layers.LayerNormalization):
+        mean, variance = x.mean(2, keepdims=True), x.var(2, keepdims=True)
     else:
         heard = [x[:, : k + 1] for k in range(x.shape[1])]
         mean = np.stack([h.mean((1, 2)) for h in heard], 1)[..., None]
@@ -85,14 +87,18 @@ def conv_tasnet(model, mixture):
     """Equations 1 to 5, with the zeros at the edges written out."""
     size, hop = model.kernel_size, model.strides
     samples = mixture.shape[1]
-    frames = -(-(samples + size - hop) // hop)
-    padded = np.zeros((len(mixture), (frames - 1) * hop + size))
-    padded[:, size - hop : size - hop + samples] = mixture
+    same = model.padding == "same"
+    before = size - hop if same else 0
+    frames = -(-(samples + before) // hop) if same else (samples - size) // hop + 1
+    padded = np.zeros((len(mixture), max((frames - 1) * hop + size, before + samples)))
+    padded[:, before : before + samples] = mixture
     framed = np.stack([padded[:, f * hop :][:, :size] for f in range(frames)], 1)
     features = framed @ value(model.encoder.kernel)[:, 0]
+    if model.encoder_activation == "relu":
+        features = np.maximum(features, 0)
     masked = temporal_conv_net(model.separator, features) * features[:, None]
     pieces = masked @ value(model.decoder.kernel)[:, 0].T
     sources = np.zeros((len(mixture), model.num_sources, padded.shape[1]))
     for f in range(frames):
         sources[..., f * hop : f * hop + size] += pieces[:, :, f]
-    return sources[..., size - hop : size - hop + samples]
+    return sources[..., before : before + samples]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import soundfile
 
 from keras_sep.cli import main
+from keras_sep.convert import to_torchaudio
+from keras_sep.models import ConvTasNet
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -57,9 +60,14 @@ def test_python(workplace):
 
 
 def test_shell(workplace, monkeypatch):
+    fixtures = Path(__file__).parent / "convert" / "fixtures"
+    shutil.copy(fixtures / "asteroid_global.pth", "pytorch_model.bin")
+    model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, num_repeats=1)
+    model.build((None, None))
+    to_torchaudio(model, "state_dict.pt")
     lines = [line.split(" #")[0].strip() for line in snippets("sh").splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("keras-sep")]
-    assert len(commands) == 4
+    assert len(commands) == 7
     for index, command in enumerate(commands):
         monkeypatch.setattr(sys, "argv", [*command, *(["--overwrite"] if index == 2 else [])])
         with pytest.raises(SystemExit) as stopped:

@@ -6,6 +6,7 @@ import typer
 
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
+from keras_sep.cli.convert import convert
 from keras_sep.cli.export import export
 from keras_sep.cli.separate import separate
 from keras_sep.cli.train import train
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(separate)
 app.command()(train)
 app.command()(export)
+app.command()(convert)
 
 
 @app.callback()

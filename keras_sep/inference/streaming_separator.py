@@ -72,27 +72,48 @@ class StreamingSeparator:
             )
         self._fed += len(samples)
         waiting = np.concatenate([self._waiting, samples])
-        hops = len(waiting) // self.model.strides
+        if self._missing and len(waiting) >= self._lag:
+            # Without padding the first frame begins with the first samples.
+            self._state[0], waiting = waiting[None, : self._lag], waiting[self._lag :]
+            self._missing = False
+        hops = 0 if self._missing else len(waiting) // self.model.strides
         self._waiting = waiting[hops * self.model.strides :]
         return self._separate(waiting[: hops * self.model.strides])
 
     def flush(self) -> np.ndarray:
-        """Ends the stream; a new one may follow. Returns the last samples, `(num_sources, m)`."""
-        strides = self.model.strides
+        """Ends the stream; a new one may follow.
+
+        Returns:
+            float32 `(num_sources, m)`: the last samples.
+
+        Raises:
+            ValueError: The model has no padding and the stream was shorter than its kernel.
+        """
         rest = self._fed - self._given
-        # Zeros, as the padding of the whole recording has them, until the lag is made up.
-        zeros = np.zeros(self._lag + strides, "float32")
-        end = np.concatenate([self._waiting, zeros])
-        last = self._separate(end[: len(end) // strides * strides])[:, :rest]
+        if self.model.padding == "same":
+            # Zeros, as the padding of the whole recording has them, until the lag is made up.
+            end = np.pad(self._waiting, (0, self._lag + self.model.strides))
+            last = self._separate(end[: len(end) // self.model.strides * self.model.strides])
+        else:
+            if 0 < self._fed < self.model.kernel_size:
+                short = self._fed
+                self._start()
+                raise ValueError(
+                    f"the stream must have at least kernel_size={self.model.kernel_size} samples "
+                    f'with padding="valid", got {short}'
+                )
+            # What the last frames reach, and zeros where there was no frame.
+            last = np.pad(self._state[-1][0][:, : self._lag], ((0, 0), (0, rest)))
         self._start()
-        return last
+        return last[:, :rest]
 
     def _start(self):
         state = self.model.initial_state(1)
         self._state = [keras.ops.convert_to_numpy(values) for values in state]
         self._waiting = np.zeros(0, "float32")
         self._fed = self._given = 0
-        self._early = self._lag
+        self._missing = self.model.padding == "valid"
+        self._early = 0 if self._missing else self._lag
 
     def _separate(self, mixture):
         """Whole hops of mixture to sources, without those that lie before the first sample."""

@@ -22,9 +22,9 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
         strides: Frames from one output to the next.
         dilation_rate: Frames from one tap to the next (d).
         padding: "valid", "same" or "causal", as in `DepthwiseConv1D`.
-        normalization: "global", "cumulative" or "batch" puts a PReLU with one slope and that
-            normalization between the halves, as Conv-TasNet does. None puts nothing there; the
-            layer then equals `keras.layers.SeparableConv1D` (if the depthwise bias is zero).
+        normalization: "global", "cumulative", "layer" or "batch" puts a PReLU with one slope and
+            that normalization between the halves, as Conv-TasNet does. None puts nothing there;
+            the layer then equals `keras.layers.SeparableConv1D` (if the depthwise bias is zero).
 
     Input: `(batch, frames, channels)`. Output: `(batch, new_frames, filters)`.
 

@@ -5,7 +5,7 @@ import keras
 from keras_sep.layers.cumulative_layer_normalization import CumulativeLayerNormalization
 from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
 
-NORMALIZATIONS = ("global", "cumulative", "batch")
+NORMALIZATIONS = ("global", "cumulative", "layer", "batch")
 
 
 def check_normalization(normalization: str, causal: bool) -> None:
@@ -15,7 +15,7 @@ def check_normalization(normalization: str, causal: bool) -> None:
     if causal and normalization == "global":
         raise ValueError(
             'causal=True cannot use normalization="global": its statistics cover the whole input, '
-            'future included; use "cumulative" or "batch"'
+            'future included; use "cumulative", "layer" or "batch"'
         )
 
 
@@ -30,9 +30,11 @@ def norm_step(norm: keras.layers.Layer, inputs, state: list) -> tuple:
 
 
 def normalization_layer(normalization: str, **kwargs) -> keras.layers.Layer:
-    """A new layer: gLN, cLN, or batch normalization with PyTorch's epsilon and momentum."""
+    """A new layer: gLN, cLN, LN of each frame, or batch normalization as PyTorch has it."""
     if normalization == "global":
         return GlobalLayerNormalization(**kwargs)
     if normalization == "cumulative":
         return CumulativeLayerNormalization(**kwargs)
+    if normalization == "layer":
+        return keras.layers.LayerNormalization(epsilon=1e-8, **kwargs)
     return keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, **kwargs)

@@ -25,7 +25,7 @@ class TemporalBlock(keras.layers.Layer):
         skip_dim: Channels of the skip output (Sc), None for no skip output.
         conv_kernel_size: Taps of the depthwise convolution (P), odd unless `causal`.
         dilation_rate: Frames from one tap to the next (d).
-        normalization: "global", "cumulative" or "batch".
+        normalization: "global", "cumulative", "layer" or "batch".
         causal: Whether outputs see past frames only.
         residual: Whether there is a residual output; the last block of a TCN with skip path
             needs none.

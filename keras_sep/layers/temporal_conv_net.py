@@ -13,7 +13,16 @@ from keras_sep.layers.normalization import (
 )
 from keras_sep.layers.temporal_block import TemporalBlock
 
-MASK_ACTIVATIONS = ("sigmoid", "relu", "softmax")
+MASK_ACTIVATIONS = (
+    "sigmoid",
+    "relu",
+    "softmax",
+    "linear",
+    "tanh",
+    "silu",
+    "gelu",
+    "log_sigmoid",
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -32,8 +41,9 @@ class TemporalConvNet(keras.layers.Layer):
         conv_kernel_size: Taps of the depthwise convolutions (P), odd unless `causal`.
         num_blocks: Blocks in a stack (X).
         num_repeats: Stacks (R).
-        normalization: "global", "cumulative" or "batch".
-        mask_activation: "sigmoid", "relu", or "softmax" (over the sources).
+        normalization: "global", "cumulative", "layer" or "batch".
+        mask_activation: "sigmoid", "relu" or "softmax" (over the sources), as published; or
+            "linear", "tanh", "silu", "gelu" or "log_sigmoid".
         causal: Whether masks see past frames only.
 
     Input: `(batch, frames, filters)`. Output: masks `(batch, num_sources, frames, filters)`.

@@ -28,9 +28,16 @@ class ConvTasNet(keras.Model):
         conv_kernel_size: Taps of the depthwise convolutions (P).
         num_blocks: Blocks in a stack (X).
         num_repeats: Stacks (R).
-        normalization: "global" (gLN), "cumulative" (cLN) or "batch".
-        mask_activation: "sigmoid", "relu", or "softmax" (over the sources).
+        normalization: "global" (gLN), "cumulative" (cLN), "layer" (each frame by itself) or
+            "batch".
+        mask_activation: "sigmoid", "relu", "softmax" (over the sources), or another one of
+            `TemporalConvNet`.
         causal: Whether outputs depend on no later input than the encoder's window.
+        encoder_activation: Keras activation of the features, such as "relu", or None.
+        padding: "same" pads the mixture, so that every sample lies in equally many frames and any
+            length from one sample works. "valid" takes the frames that lie wholly inside: inputs
+            need `kernel_size` samples, the edges lie in fewer frames, and the sources end in
+            zeros where the last frame ends before the mixture (as in asteroid).
 
     Input: mixture `(batch, samples)`. Output: sources `(batch, num_sources, samples)`.
 
@@ -57,6 +64,8 @@ class ConvTasNet(keras.Model):
         normalization: str = "global",
         mask_activation: str = "sigmoid",
         causal: bool = False,
+        encoder_activation: str | None = None,
+        padding: str = "same",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -75,8 +84,16 @@ class ConvTasNet(keras.Model):
         self.normalization = normalization
         self.mask_activation = mask_activation
         self.causal = causal
+        self.encoder_activation = encoder_activation
+        self.padding = padding
         self.encoder = WaveformEncoder(
-            filters, kernel_size, self.strides, dtype=self.dtype_policy, name="encoder"
+            filters,
+            kernel_size,
+            self.strides,
+            activation=encoder_activation,
+            padding=padding,
+            dtype=self.dtype_policy,
+            name="encoder",
         )
         self.separator = TemporalConvNet(
             num_sources,
@@ -92,7 +109,9 @@ class ConvTasNet(keras.Model):
             dtype=self.dtype_policy,
             name="separator",
         )
-        self.decoder = WaveformDecoder(kernel_size, self.strides, dtype="float32", name="decoder")
+        self.decoder = WaveformDecoder(
+            kernel_size, self.strides, padding=padding, dtype="float32", name="decoder"
+        )
 
     def build(self, input_shape):
         features_shape = self.encoder.compute_output_shape(input_shape)
@@ -128,7 +147,11 @@ class ConvTasNet(keras.Model):
         return (self.separator.receptive_field - 1) * self.strides + self.kernel_size
 
     def initial_state(self, batch_size):
-        """State before the first sample of a stream: a flat list of tensors. Needs `causal`."""
+        """State before the first sample of a stream: a flat list of tensors. Needs `causal`.
+
+        With `padding="valid"` the first tensor's zeros are to be replaced by the first
+        `kernel_size - strides` samples, and `step` starts after them.
+        """
         if not self.causal:
             raise ValueError("only a model with causal=True can run on a stream, got causal=False")
         return [
@@ -145,7 +168,7 @@ class ConvTasNet(keras.Model):
             state: From `initial_state` or the step before.
 
         Returns: sources `(batch, num_sources, n·strides)`, which lag `kernel_size - strides`
-            samples behind the mixture, and the state after them.
+            samples behind these of the mixture, and the state after them.
         """
         encoder_state, *separator_state, decoder_state = state
         features, encoder_state = self.encoder.step(mixture, [encoder_state])
@@ -174,4 +197,6 @@ class ConvTasNet(keras.Model):
             "normalization": self.normalization,
             "mask_activation": self.mask_activation,
             "causal": self.causal,
+            "encoder_activation": self.encoder_activation,
+            "padding": self.padding,
         }

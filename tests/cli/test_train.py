@@ -111,7 +111,7 @@ def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
     [
         (0, [], "has 0 usable"),
         (1, [], "at least num_sources=2"),
-        (2, ["--normalization", "layer"], "normalization must be one of"),
+        (2, ["--normalization", "instance"], "normalization must be one of"),
         (2, ["--causal"], 'causal=True cannot use normalization="global"'),
         (2, ["--init", "missing.keras"], "missing.keras"),
         (2, ["--segment-seconds", "0"], "segment_seconds"),

@@ -45,7 +45,7 @@ def test_equals_keras_without_normalization(kernel_size, strides, dilation, padd
         ({"filters": 0}, "filters"),
         ({"kernel_size": 0}, "kernel_size"),
         ({"padding": "full"}, "padding"),
-        ({"normalization": "layer"}, "normalization"),
+        ({"normalization": "instance"}, "normalization"),
         ({"normalization": "global", "padding": "causal"}, "causal"),
     ],
 )

@@ -101,7 +101,7 @@ def test_receptive_field(taps, blocks, repeats, causal):
         ({"conv_kernel_size": 0}, "conv_kernel_size"),
         ({"conv_kernel_size": 4}, "conv_kernel_size must be odd"),
         ({"dilation_rate": 0}, "dilation_rate"),
-        ({"normalization": "layer"}, "normalization"),
+        ({"normalization": "instance"}, "normalization"),
         ({"causal": True}, "causal=True cannot use"),
         ({"residual": False, "skip_dim": None}, "residual=False takes a skip_dim"),
     ],

@@ -108,18 +108,21 @@ def test_sources_are_as_long_as_the_mixture(by_num_sources, num_sources, batch, 
         {"kernel_size": 32, "strides": 2, "mask_activation": "softmax", "num_sources": 3},
         {"kernel_size": 5, "strides": 5, "normalization": "batch", "skip_dim": None},
         {"normalization": "cumulative", "causal": True, "num_sources": 1},
+        {"normalization": "layer", "encoder_activation": "relu"},
+        {"kernel_size": 10, "strides": 4, "padding": "valid", "encoder_activation": "relu"},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("samples", [1, 50])
 def test_equals_the_paper(arguments, samples):
     model = small(**arguments)
+    samples = max(samples, model.kernel_size if model.padding == "valid" else 1)
     mixture = normal(2, samples)
     sources = run(model, mixture)
     np.testing.assert_allclose(sources, conv_tasnet(model, mixture), atol=1e-3)
 
 
-@pytest.mark.parametrize("normalization", ["cumulative", "batch"])
+@pytest.mark.parametrize("normalization", ["cumulative", "layer", "batch"])
 def test_a_causal_model_sees_no_later_input_than_the_encoders_window(normalization):
     model = small(causal=True, normalization=normalization)
     x = normal(1, 200)
@@ -151,8 +154,9 @@ def test_a_model_that_is_not_causal_sees_the_future():
         ({"strides": 17}, "strides"),
         ({"conv_kernel_size": 0}, "conv_kernel_size"),
         ({"conv_kernel_size": 4}, "conv_kernel_size"),
-        ({"normalization": "layer"}, "normalization"),
-        ({"mask_activation": "tanh"}, "mask_activation"),
+        ({"normalization": "instance"}, "normalization"),
+        ({"padding": "causal"}, "padding"),
+        ({"mask_activation": "elu"}, "mask_activation"),
         ({"causal": True}, 'causal=True cannot use normalization="global"'),
     ],
     ids=str,
