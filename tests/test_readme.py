@@ -62,7 +62,7 @@ def test_python(workplace):
 def test_shell(workplace, monkeypatch):
     fixtures = Path(__file__).parent / "convert" / "fixtures"
     shutil.copy(fixtures / "asteroid_global.pth", "pytorch_model.bin")
-    model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, num_repeats=1)
+    model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, skip_dim=4, num_repeats=1)
     model.build((None, None))
     to_torchaudio(model, "state_dict.pt")
     lines = [line.split(" #")[0].strip() for line in snippets("sh").splitlines()]

@@ -88,8 +88,9 @@ def to_torchaudio(
     """The `state_dict` of the `torchaudio.models.ConvTasNet` that equals a model.
 
     Args:
-        model: A built model of the kind that torchaudio has: global normalization, skip path,
-            sigmoid or ReLU masks, strides of half the kernel, "same" padding, not causal.
+        model: A built model of the kind that torchaudio has: global normalization, as many skip
+            as bottleneck channels, sigmoid or ReLU masks, strides of half the kernel, "same"
+            padding, not causal.
         path: Where to write it with `torch.save`, or None.
 
     Returns: NumPy arrays by name.
@@ -105,14 +106,13 @@ def to_torchaudio(
         "padding": ("same",),
         "causal": (False,),
         "encoder_activation": (None, "linear"),
+        "skip_dim": (model.bottleneck_dim,),
     }.items():
         if getattr(model, argument) not in allowed:
             raise ValueError(
                 f"torchaudio has no ConvTasNet with {argument}={getattr(model, argument)!r}; "
                 f"it takes {' or '.join(map(repr, allowed))}"
             )
-    if model.skip_dim is None:
-        raise ValueError("torchaudio has no ConvTasNet without skip path, got skip_dim=None")
     state = to_tensors(model, _NAMES)
     if path is not None:
         write_checkpoint(state, path)

@@ -74,7 +74,8 @@ def test_what_is_written_back_is_what_was_read(path, tmp_path):
 
 
 def test_a_model_trained_here_goes_there_and_back(tmp_path):
-    model = ConvTasNet(3, 16000, 8, bottleneck_dim=4, hidden_dim=4, num_blocks=1, num_repeats=1)
+    sizes = {"bottleneck_dim": 4, "hidden_dim": 6, "skip_dim": 4, "num_blocks": 1}
+    model = ConvTasNet(3, 16000, 8, **sizes, num_repeats=1)
     model.build((None, None))
     convert.to_torchaudio(model, tmp_path / "there.pt")
     convert.to_asteroid(model, tmp_path / "there.pth")
@@ -134,7 +135,7 @@ def test_other_checkpoints_are_refused():
     [
         ({"normalization": "layer"}, "no ConvTasNet with normalization='layer'"),
         ({"strides": 4}, "strides=4; it takes 8"),
-        ({"skip_dim": None}, "skip_dim=None"),
+        ({"skip_dim": None}, "skip_dim=None; it takes 128"),
         ({"padding": "valid"}, "padding='valid'"),
     ],
     ids=str,
