@@ -67,7 +67,7 @@ def test_shell(workplace, monkeypatch):
     to_torchaudio(model, "state_dict.pt")
     lines = [line.split(" #")[0].strip() for line in snippets("sh").splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("keras-sep")]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for index, command in enumerate(commands):
         monkeypatch.setattr(sys, "argv", [*command, *(["--overwrite"] if index == 2 else [])])
         with pytest.raises(SystemExit) as stopped:

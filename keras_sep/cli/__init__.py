@@ -8,6 +8,7 @@ from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
 from keras_sep.cli.convert import convert
 from keras_sep.cli.export import export
+from keras_sep.cli.info import info
 from keras_sep.cli.separate import separate
 from keras_sep.cli.train import train
 
@@ -21,6 +22,7 @@ app.command()(separate)
 app.command()(train)
 app.command()(export)
 app.command()(convert)
+app.command()(info)
 
 
 @app.callback()

@@ -27,18 +27,9 @@ class LoadedSeparator:
     """
 
     def __init__(self, path: str | os.PathLike):
-        path = Path(path)
-        if not (path / "saved_model.pb").is_file():
-            raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb")
-        try:
-            metadata = json.loads((path / METADATA).read_text())
-            self.num_sources = int(metadata["num_sources"])
-            self.sample_rate = int(metadata["sample_rate"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ValueError(
-                f"{path} is not a SavedModel of a separator: {METADATA} is missing or damaged; "
-                "write one with keras_sep.export.export_saved_model"
-            ) from None
+        metadata = read_metadata(path)
+        self.num_sources = metadata["num_sources"]
+        self.sample_rate = metadata["sample_rate"]
         import tensorflow as tf
 
         try:
@@ -52,6 +43,27 @@ class LoadedSeparator:
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         mixture = self._tensor(np.asarray(mixture, "float32"))
         return self._separate(mixture=mixture)["sources"].numpy()
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """What `export_saved_model` notes of the model: class, configuration, rate, sources.
+
+    Raises:
+        ValueError: The folder is not such a SavedModel.
+    """
+    path = Path(path)
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb")
+    try:
+        metadata = json.loads((path / METADATA).read_text())
+        for name in ("num_sources", "sample_rate"):
+            metadata[name] = int(metadata[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{path} is not a SavedModel of a separator: {METADATA} is missing or damaged; "
+            "write one with keras_sep.export.export_saved_model"
+        ) from None
+    return metadata
 
 
 def load_saved_model(path: str | os.PathLike) -> LoadedSeparator:

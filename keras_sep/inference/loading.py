@@ -59,12 +59,22 @@ def _check_archive(path):
         raise ValueError(f"model {path} must have the suffix .keras; rename it")
 
 
+def newest_version(path: Path) -> Path:
+    """The SavedModel `path`, or the one of the highest number in it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [folder for folder in path.iterdir() if folder.name.isdecimal()]
+    if not versions:
+        raise ValueError(f"model folder {path} holds no SavedModel; {_EXPECTED}")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
 def _load_saved_model(path):
-    if not (path / "saved_model.pb").is_file():
-        versions = [folder for folder in path.iterdir() if folder.name.isdecimal()]
-        if not versions:
-            raise ValueError(f"model folder {path} holds no SavedModel; {_EXPECTED}")
-        path = max(versions, key=lambda folder: int(folder.name))
+    path = newest_version(path)
     from keras_sep.export import load_saved_model
 
     return load_saved_model(path)

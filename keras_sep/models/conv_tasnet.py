@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_sep.layers import TemporalConvNet, WaveformDecoder, WaveformEncoder
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.models.conv_tasnet_costs import PartCost, part_costs
 from keras_sep.models.conv_tasnet_presets import PRESETS
 
 
@@ -145,6 +146,10 @@ class ConvTasNet(keras.Model):
     def receptive_field(self) -> int:
         """Samples of the mixture that a mask depends on, norms aside (paper, section II-C)."""
         return (self.separator.receptive_field - 1) * self.strides + self.kernel_size
+
+    def costs(self) -> list[PartCost]:
+        """Parameters, multiply-adds and receptive field of each part; the model must be built."""
+        return part_costs(self)
 
     def initial_state(self, batch_size):
         """State before the first sample of a stream: a flat list of tensors. Needs `causal`.

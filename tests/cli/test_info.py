@@ -1,0 +1,68 @@
+"""`keras-sep info` on names, files and folders."""
+
+import shutil
+import sys
+
+import pytest
+
+from keras_sep.cli import main
+from keras_sep.export import export_saved_model
+from keras_sep.models import ConvTasNet
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["keras-sep", "info", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    return stopped.value.code or 0, said.out, said.err
+
+
+def test_the_papers_best_configuration(monkeypatch, capsys):
+    code, out, _ = run(monkeypatch, capsys, "paper_best")
+    assert code == 0
+    assert "4,984,881" in out
+    assert "1531 frames, 12256 samples, 1.532 s" in out
+    assert "whole recording" in out
+    code, out, _ = run(monkeypatch, capsys, "paper_causal")
+    assert "2 ms (16 samples)" in out
+
+
+def test_costs_add_up():
+    model = ConvTasNet()
+    model.build((None, None))
+    rows = model.costs()
+    assert sum(row.parameters for row in rows) == 4_984_881
+    assert rows[-1].receptive_field == model.receptive_field == 12_256
+    # By hand, per frame: encoder, bottleneck, blocks (the last without residual), masks, decoder.
+    block = 128 * 512 + 3 * 512 + 512 * 256
+    products = 16 * 512 + 512 * 128 + 24 * block - 512 * 128 + 128 * 1024 + 1024 * 17
+    assert sum(row.multiply_adds for row in rows) == products * 1000
+
+
+def test_files_and_folders(tmp_path, monkeypatch, capsys):
+    model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, num_blocks=2, num_repeats=1)
+    model.build((None, None))
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    model.save(run_folder / "best.keras")
+    export_saved_model(model, tmp_path / "name" / "3")
+    shutil.copy(run_folder / "best.keras", tmp_path / "copy.keras")
+    parameters = f"{model.count_params():,}"
+    for path in (run_folder, tmp_path / "copy.keras", tmp_path / "name", tmp_path / "name" / "3"):
+        code, out, _ = run(monkeypatch, capsys, path)
+        assert code == 0
+        assert parameters in out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("papers_best", "preset must be one of"), ("no/such.keras", "does not exist"), (".", "holds")],
+)
+def test_what_is_no_model(name, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = run(monkeypatch, capsys, name)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
