@@ -34,26 +34,30 @@ class CumulativeLayerNormalization(keras.layers.Layer):
         return outputs
 
     def initial_state(self, batch_size):
-        """State before the first frame: frames heard, mean, mean square, each `(batch, 1, 1)`."""
-        return [ops.zeros((batch_size, 1, 1), "float32") for _ in range(3)]
+        """State before the first frame, each `(batch, 1, 1)`.
+
+        Frames heard (int32), then mean and mean square, each float32 with what it rounded off.
+        """
+        zeros = [ops.zeros((batch_size, 1, 1), "float32") for _ in range(4)]
+        return [ops.zeros((batch_size, 1, 1), "int32"), *zeros]
 
     def step(self, inputs, state):
         """Normalizes the next frames of a stream, one or more.
 
-        Returns the outputs and the state after them.
+        Returns the outputs and the state after them, which stays accurate for days.
         """
-        count, mean, mean_square = state
+        count, *mean_and_square = state
         x = ops.cast(inputs, "float32")
-        new_counts = ops.arange(1, ops.shape(x)[1] + 1, dtype="float32")
+        new_counts = ops.arange(1, ops.shape(x)[1] + 1, dtype="int32")
         counts = count + ops.expand_dims(new_counts, (0, 2))
-        means = _running_mean(mean, ops.mean(x, -1, keepdims=True), counts)
-        mean_squares = _running_mean(
-            mean_square, ops.mean(ops.square(x), -1, keepdims=True), counts
+        means, mean = _running_mean(mean_and_square[:2], ops.mean(x, -1, keepdims=True), counts)
+        mean_squares, mean_square = _running_mean(
+            mean_and_square[2:], ops.mean(ops.square(x), -1, keepdims=True), counts
         )
         variances = ops.maximum(mean_squares - ops.square(means), 0.0)
         x = (x - means) * ops.rsqrt(variances + self.epsilon)
         outputs = ops.cast(x, self.compute_dtype) * self.gamma + self.beta
-        return outputs, [counts[:, -1:], means[:, -1:], mean_squares[:, -1:]]
+        return outputs, [counts[:, -1:], *mean, *mean_square]
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -62,9 +66,16 @@ class CumulativeLayerNormalization(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def _running_mean(past_mean, frame_means, counts):
-    """Mean over all frames up to each one: the past's mean, moved by the new frames' deviations.
+def _running_mean(past, frame_means, counts):
+    """Mean over all frames up to each one, and the last of them with what it rounded off.
 
-    Sums would lose float32 precision after hours of audio; this form stays stable.
+    The past's mean is moved by the new frames' deviations. After hours of audio one step moves it
+    by less than float32 resolves; the rest that was rounded off is carried along (Knuth's exact
+    sum of two).
     """
-    return past_mean + ops.cumsum(frame_means - past_mean, axis=1) / counts
+    mean, rest = past
+    moves = rest + ops.cumsum(frame_means - mean - rest, axis=1) / ops.cast(counts, "float32")
+    move = moves[:, -1:]
+    total = mean + move
+    moved = total - mean
+    return mean + moves, (total, (mean - (total - moved)) + (move - moved))
