@@ -29,6 +29,11 @@ def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
     TensorFlow Serving would refuse. The model's configuration lies in
     `assets.extra/keras_sep.json`.
 
+    A causal model with "same" padding gets two more, to run on streams: `initial_state` maps
+    `batch_size`, an int32 scalar, to `state_0`, `state_1` …; `stream` maps `mixture` (a whole
+    number of hops) and these to `sources` and the next `state_0`, `state_1` …, as
+    `ConvTasNet.step` does.
+
     Args:
         model: A built `ConvTasNet`, on any backend. From JAX or PyTorch a child process with
             TensorFlow writes it.
@@ -70,6 +75,8 @@ def _write(model, path):
     archive.track(model)
     mixture = tf.TensorSpec((None, None), tf.float32, name="mixture")
     archive.add_endpoint("serving_default", serving_default, input_signature=[mixture])
+    if model.causal and model.padding == "same":
+        _add_stream(archive, model, mixture)
     archive.write_out(os.fspath(path), verbose=False)
     metadata = {
         "class_name": type(model).__name__,
@@ -81,6 +88,32 @@ def _write(model, path):
     }
     (path / METADATA).parent.mkdir(exist_ok=True)
     (path / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def _add_stream(archive, model, mixture):
+    import tensorflow as tf
+
+    def named(state):
+        return {f"state_{index}": values for index, values in enumerate(state)}
+
+    @tf.function
+    def initial_state(batch_size):
+        return named(model.initial_state(batch_size))
+
+    @tf.function
+    def stream(mixture, **state):
+        sources, state = model.step(mixture, [state[name] for name in names])
+        return {"sources": sources, **named(state)}
+
+    names = list(named(model.initial_state(1)))
+    specs = {
+        name: tf.TensorSpec((None, *values.shape[1:]), values.dtype, name=name)
+        for name, values in named(model.initial_state(1)).items()
+    }
+    initial_state.get_concrete_function(tf.TensorSpec((), tf.int32, name="batch_size"))
+    stream.get_concrete_function(mixture=mixture, **specs)
+    archive.add_endpoint("initial_state", initial_state)
+    archive.add_endpoint("stream", stream)
 
 
 def _write_in_child(model, path, folder):

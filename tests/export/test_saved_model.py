@@ -106,6 +106,30 @@ def test_loaded_separator(model, exported):
     np.testing.assert_allclose(loaded(mixture), expected, atol=1e-5)
 
 
+def test_streams_of_a_causal_model(tmp_path):
+    import tensorflow as tf
+
+    causal = small_model(causal=True, normalization="cumulative")
+    export_saved_model(causal, tmp_path / "1")
+    loaded = tf.saved_model.load(tmp_path / "1")
+    mixture = np.random.default_rng(2).normal(size=(2, 80)).astype("float32")
+    state = loaded.signatures["initial_state"](batch_size=tf.constant(2))
+    pieces = []
+    for chunk in np.split(mixture, [16, 24, 64], axis=1):
+        outputs = loaded.signatures["stream"](mixture=tf.constant(chunk), **state)
+        pieces.append(outputs["sources"].numpy())
+        state = {name: value for name, value in outputs.items() if name != "sources"}
+    sources, lag = np.concatenate(pieces, axis=-1), causal.kernel_size - causal.strides
+    whole = keras.ops.convert_to_numpy(causal(mixture))
+    np.testing.assert_allclose(sources[..., lag:], whole[..., :-lag], atol=1e-5)
+
+
+def test_other_models_have_no_stream(exported):
+    import tensorflow as tf
+
+    assert list(tf.saved_model.load(exported).signatures) == ["serving_default"]
+
+
 def test_an_existing_folder_is_left_alone(model, exported):
     before = (exported / "saved_model.pb").read_bytes()
     with pytest.raises(FileExistsError, match="exists; give a new folder"):
