@@ -1,5 +1,6 @@
 """Every snippet of the README runs, with sizes that a test can afford."""
 
+import io
 import re
 import shlex
 import shutil
@@ -38,6 +39,13 @@ def snippets(language):
     return text
 
 
+def small_model(**arguments):
+    sizes = {"filters": 8, "bottleneck_dim": 4, "hidden_dim": 4, "skip_dim": 4, "num_repeats": 1}
+    model = ConvTasNet(**sizes, **arguments)
+    model.build((None, None))
+    return model
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -48,6 +56,7 @@ def workplace(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, 0.1 * rng.normal(size=4000), 8000)
     soundfile.write("meeting.wav", 0.1 * rng.normal(size=16000), 16000)
+    small_model(causal=True, normalization="cumulative").save("causal.keras")
     return tmp_path
 
 
@@ -55,6 +64,7 @@ def test_python(workplace):
     namespace = {}
     exec(compile(snippets("python"), str(README), "exec"), namespace)
     assert namespace["voices"].shape == (2, 16000)
+    assert namespace["heard"].shape[0] == namespace["rest"].shape[0] == 2
     assert tuple(namespace["sources"].shape) == (1, 3, 8000)
     assert (workplace / "mine.keras").exists()
 
@@ -62,14 +72,16 @@ def test_python(workplace):
 def test_shell(workplace, monkeypatch):
     fixtures = Path(__file__).parent / "convert" / "fixtures"
     shutil.copy(fixtures / "asteroid_global.pth", "pytorch_model.bin")
-    model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, skip_dim=4, num_repeats=1)
-    model.build((None, None))
-    to_torchaudio(model, "state_dict.pt")
-    lines = [line.split(" #")[0].strip() for line in snippets("sh").splitlines()]
-    commands = [shlex.split(line) for line in lines if line.startswith("keras-sep")]
-    assert len(commands) == 8
-    for index, command in enumerate(commands):
-        monkeypatch.setattr(sys, "argv", [*command, *(["--overwrite"] if index == 2 else [])])
+    to_torchaudio(small_model(), "state_dict.pt")
+    lines = re.sub(r"\\\n *", "", snippets("sh")).splitlines()
+    stages = [stage.strip() for line in lines for stage in line.split(" #")[0].split("|")]
+    commands = [shlex.split(stage) for stage in stages if stage.startswith("keras-sep")]
+    assert len(commands) == 9
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1000))))
+    for command in commands:
+        # The same recording is separated twice.
+        again = ["--overwrite"] if command[1:3] == ["separate", "meeting.wav"] else []
+        monkeypatch.setattr(sys, "argv", [*command, *again])
         with pytest.raises(SystemExit) as stopped:
             main()
         assert not stopped.value.code, command

@@ -11,12 +11,15 @@ import typer
 
 from keras_sep.cli._backend import quiet_native_code
 from keras_sep.cli._errors import UserError
+from keras_sep.cli._stream import separate_stream
 from keras_sep.inference import SeparationNotice, Separator
 from keras_sep.inference.files import CHANNELS, SUBTYPES
 
 
 def separate(
-    files: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 files; - with --stream.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for <name>_source1.wav and so on.")
     ] = Path("separated"),
@@ -32,12 +35,25 @@ def separate(
     chunk_seconds: Annotated[
         float, typer.Option(help="Length of the chunks of long recordings.")
     ] = 16.0,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Separate raw 16-bit samples of standard input to standard output, with a causal "
+            "--model, as they come.",
+        ),
+    ] = False,
 ):
     """Separates the voices of recordings of any length, rate and number of channels.
 
     Prints the paths of the written files. A file that cannot be separated does not keep the
     others from it.
     """
+    if stream != (files == [Path("-")]):
+        raise UserError("--stream reads standard input: give - as the file, and - only with it")
+    if stream:
+        separate_stream(model)
+        return
     for name, value, choices in [
         ("--channels", channels, CHANNELS),
         ("--subtype", subtype, SUBTYPES),

@@ -1,0 +1,60 @@
+"""Raw samples from standard input, separated on standard output as they come."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_sep.cli._backend import quiet_native_code
+from keras_sep.cli._errors import UserError
+
+_MOST_BYTES = 1 << 16
+_SAMPLE = np.dtype("<i2")
+
+
+def separate_stream(model: Path | None) -> None:
+    """Separates 16-bit samples, little-endian, one channel, at the model's rate.
+
+    Writes the same format with one channel a source, until the input ends or Ctrl-C.
+    """
+    if model is None:
+        raise UserError("--stream needs a causal model, which the bundled one is not: give --model")
+    with quiet_native_code():
+        from keras_sep.inference import StreamingSeparator
+
+        try:
+            separator = StreamingSeparator(model)
+        except ValueError as error:
+            raise UserError(f"{model}: {' '.join(str(error).split())}") from None
+    print(
+        f"keras-sep: ready for one channel of 16-bit samples at {separator.sample_rate} Hz; "
+        f"{separator.num_sources} channels come out",
+        file=sys.stderr,
+    )
+    clipped = 0
+    try:
+        for sources in _separated(separator, sys.stdin.buffer):
+            samples = np.rint(sources.T * 32768)
+            clipped += np.count_nonzero((samples < -32768) | (samples > 32767))
+            sys.stdout.buffer.write(samples.clip(-32768, 32767).astype(_SAMPLE).tobytes())
+            sys.stdout.buffer.flush()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    except BrokenPipeError:
+        # Who listened has gone, and flushing at exit would say so again.
+        sys.stdout = None
+    if clipped:
+        print(f"keras-sep: {clipped} samples over full scale were clipped", file=sys.stderr)
+
+
+def _separated(separator, source):
+    rest = b""
+    try:
+        while data := source.read1(_MOST_BYTES):
+            data = rest + data
+            whole = len(data) // _SAMPLE.itemsize * _SAMPLE.itemsize
+            data, rest = data[:whole], data[whole:]
+            yield separator.feed(np.frombuffer(data, _SAMPLE) / np.float32(32768))
+    except KeyboardInterrupt:
+        pass
+    yield separator.flush()
