@@ -10,6 +10,9 @@ import keras
 class BestModel(keras.callbacks.Callback):
     """Saves the model after each epoch that is the best so far, written beside and renamed.
 
+    With an optimizer that averages weights (`use_ema`), the averages are what is saved; validate
+    with them too, by `keras.callbacks.SwapEMAWeights()`, not swapped on epochs.
+
     The score is kept next to the model as `<name>.json`, so that a resumed run does not replace
     a better model.
 
@@ -40,9 +43,26 @@ class BestModel(keras.callbacks.Callback):
             return
         self.best = current
         beside = self.path.with_name(f"{self.path.stem}.next.keras")
-        self.model.save(beside)
-        os.replace(beside, self.path)
+        try:
+            self._save(beside)
+            os.replace(beside, self.path)
+        finally:
+            beside.unlink(missing_ok=True)
         score = self.path.with_suffix(".json")
         beside = score.with_suffix(".json.next")
         beside.write_text(json.dumps({"epoch": epoch + 1, self.monitor: current}) + "\n")
         os.replace(beside, score)
+
+    def _save(self, path):
+        optimizer = getattr(self.model, "optimizer", None)
+        if not getattr(optimizer, "use_ema", False):
+            self.model.save(path)
+            return
+        variables = self.model.trainable_variables
+        weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        optimizer.finalize_variable_values(variables)
+        try:
+            self.model.save(path)
+        finally:
+            for variable, weight in zip(variables, weights, strict=True):
+                variable.assign(weight)

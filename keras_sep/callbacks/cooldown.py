@@ -7,8 +7,9 @@ class Cooldown(keras.callbacks.Callback):
     """Lowers the learning rate linearly over the last epochs, to almost zero.
 
     A rate that is right for most of a training leaves noise in the weights; the last epochs at
-    falling rates take it out. The epochs of the cooldown have the rates n/(n+1), …, 1/(n+1) of the
-    one before. It goes on where it was when `fit` resumes with the optimizer's state.
+    falling rates take it out. The epochs of the cooldown have n/(n+1), …, 1/(n+1) of the rate that
+    the epoch before the cooldown had. It goes on where it was when `fit` resumes with the
+    optimizer's state.
 
     Args:
         num_epochs: Epochs of the cooldown (n), at the end of those that `fit` is asked for.

@@ -19,7 +19,9 @@ class ResumableBackup(keras.callbacks.Callback):
     Args:
         folder: Where the backup is kept.
         remember: Callbacks whose `best` and `wait` are kept. They must come before this one in
-            the list of callbacks, which `SwapEMAWeights` must follow.
+            the list of callbacks, and so should what must not miss an epoch, such as `BestModel`:
+            after a kill between them the epoch is repeated. `SwapEMAWeights` must not swap on
+            epochs.
     """
 
     def __init__(self, folder: str | Path, remember: Sequence[keras.callbacks.Callback] = ()):

@@ -38,6 +38,8 @@ def convert(
         raise UserError(f"{out} must have the suffix .keras, or give --to asteroid|torchaudio")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; give --overwrite to replace it")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"cannot write {out}: there is no folder {out.parent}")
     import_keras()
     from keras_sep import convert as weights
 

@@ -1,6 +1,8 @@
 """`keras-sep train`: train a Conv-TasNet on a folder of recordings."""
 
 import json
+import math
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +76,15 @@ def train(
         for name, value in locals().items()
         if name not in ("corpus", "out", "epochs", "plateau", "patience", "cooldown")
     }
+    _check(num_sources, "--num-sources", 1, 6)
+    _check(valid_mixtures, "--valid-mixtures", 1)
+    _check(epochs, "--epochs", 1)
+    _check(plateau, "--plateau", 1)
+    _check(patience, "--patience", 1)
+    _check(cooldown, "--cooldown", 0)
+    _check(seed, "--seed", 0, 2**31)
+    _check(learning_rate, "--learning-rate", 0.0, 1.0)
+    _check(ema, "--ema", 0.0, 0.99999)
     _check_same_run(out, config)
 
     import_keras()
@@ -84,7 +95,6 @@ def train(
     from keras_sep.metrics import SISNRImprovement
     from keras_sep.models import ConvTasNet
 
-    keras.utils.set_random_seed(seed)
     mixing = {
         "num_sources": num_sources,
         "segment_seconds": segment_seconds,
@@ -115,6 +125,9 @@ def train(
             seed=seed + 1,
             **mixing,
         )
+        training.check_speakers()
+        validation.check_speakers()
+        keras.utils.set_random_seed(seed)
         model = ConvTasNet(
             num_sources,
             sample_rate,
@@ -144,12 +157,15 @@ def train(
         jit_compile=keras.backend.backend() != "torch",
     )
     _record(out, config)
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=epochs,
-        callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0),
-    )
+    try:
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=epochs,
+            callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0),
+        )
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
 
 
 def _optimizer(name, learning_rate, **kwargs):
@@ -181,12 +197,19 @@ def _callbacks(out, training, plateau, patience, cooldown, ema):
         Cooldown(cooldown),
         reduce_rate,
         stop_early,
-        ResumableBackup(out / "backup", remember=[reduce_rate, stop_early]),
-        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema else []),
+        *([keras.callbacks.SwapEMAWeights()] if ema else []),
         BestModel(out / "best.keras"),
+        # After the best model: a kill between them repeats the epoch, and loses nothing.
+        ResumableBackup(out / "backup", remember=[reduce_rate, stop_early]),
         keras.callbacks.CSVLogger(out / "log.csv", append=True),
         TrainingCurves(out / "log.csv", out / "curves.png"),
     ]
+
+
+def _check(value, option, low, high=math.inf):
+    if not low <= value <= high:
+        bound = f"at least {low}" if high == math.inf else f"from {low} to {high:.3g}"
+        raise UserError(f"{option} must be {bound}, got {value}")
 
 
 def _check_same_run(out, config):
@@ -194,13 +217,20 @@ def _check_same_run(out, config):
     path = out / "config.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    try:
+        before = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(f"{path} is damaged; remove it, or give another --out") from None
     config = json.loads(json.dumps(config))
-    changed = sorted(name for name in config if config[name] != before.get(name))
+    # A run of an earlier version has what was the default then for options that came later.
+    defaults = {name: option.default for name, option in signature(train).parameters.items()}
+    defaults = {name: json.loads(json.dumps(defaults[name])) for name in config}
+    before = {**defaults, **before}
+    changed = sorted(name for name in config if config[name] != before[name])
     if changed:
         raise UserError(
             f"{out} holds a run with other arguments ("
-            + ", ".join(f"{name}={before.get(name)}" for name in changed)
+            + ", ".join(f"{name}={before[name]}" for name in changed)
             + "); repeat them to go on, or give another --out"
         )
 
@@ -208,7 +238,9 @@ def _check_same_run(out, config):
 def _record(out, config):
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        beside = out / "config.json.next"
+        beside.write_text(json.dumps(config, indent=2) + "\n")
+        beside.replace(out / "config.json")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; give another --out") from None
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_sep.convert.files import read_checkpoint, write_checkpoint
-from keras_sep.convert.tensors import Names, set_tensors, to_tensors
+from keras_sep.convert.tensors import Names, check_model, set_tensors, to_tensors
 from keras_sep.models import ConvTasNet
 
 # asteroid's cLN normalizes each frame by itself; its cgLN is the paper's cLN.
@@ -54,13 +54,12 @@ def from_asteroid(checkpoint: str | os.PathLike | dict) -> ConvTasNet:
     if conf["model_name"] != "ConvTasNet":
         raise ValueError(f"checkpoint must be of a ConvTasNet, got {conf['model_name']}")
     args = {"stride": None, "causal": False, "conv_kernel_size": 3, **conf["model_args"]}
+    missing = {*_ARGUMENTS, "skip_chan", "norm_type", "mask_act"} - args.keys()
+    if missing:
+        raise ValueError(f"checkpoint has no {', '.join(sorted(missing))} among its model_args")
     _check_supported(args)
-    try:
-        arguments = {ours: args[theirs] for theirs, ours in _ARGUMENTS.items()}
-    except KeyError as error:
-        raise ValueError(f"checkpoint has no {error} among its model_args") from None
     model = ConvTasNet(
-        **arguments,
+        **{ours: args[theirs] for theirs, ours in _ARGUMENTS.items()},
         sample_rate=round(args.get("sample_rate") or 8000),
         skip_dim=args["skip_chan"] or None,
         normalization=_NORMALIZATIONS[args["norm_type"]],
@@ -92,7 +91,9 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
 
     Raises:
         ImportError: `path` is given and PyTorch is not installed.
+        ValueError: `model` is of another kind or not built.
     """
+    check_model(model)
     norms = {ours: theirs for theirs, ours in _NORMALIZATIONS.items()}
     masks = {ours: theirs for theirs, ours in _MASK_ACTIVATIONS.items()}
     checkpoint = {

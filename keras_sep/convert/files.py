@@ -24,7 +24,17 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         # asteroid notes the version of PyTorch, a str of a class of its own.
         with torch.serialization.safe_globals([torch.torch_version.TorchVersion]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    # What PyTorch's reader raises on files of another kind: it has no common error.
+    except (
+        pickle.UnpicklingError,
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign:
             reason = f"it holds a {foreign[1]}, which is no weight"
@@ -39,9 +49,16 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
 
 
 def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> Path:
-    """Writes with `torch.save`, NumPy arrays as tensors, beside and then renamed into place."""
+    """Writes with `torch.save`, NumPy arrays as tensors, beside and then renamed into place.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        ValueError: The folder does not exist.
+    """
     torch = _torch()
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
     beside = path.with_name(f".{path.name}.part")
     try:
         torch.save(_tensors(checkpoint, torch), beside)

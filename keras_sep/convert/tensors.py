@@ -83,6 +83,14 @@ def set_tensors(model: ConvTasNet, names: Names, given: dict[str, np.ndarray]) -
         tensor.variable.assign(value.reshape(tensor.variable.shape))
 
 
+def check_model(model) -> None:
+    """Raises ValueError unless it is a built `ConvTasNet`."""
+    if not isinstance(model, ConvTasNet):
+        raise ValueError(f"model must be a ConvTasNet, got {type(model).__name__}")
+    if not model.built:
+        raise ValueError("model must be built, with model.build((None, None)) or a first call")
+
+
 def check_tensors(given: dict[str, np.ndarray], expected: dict[str, tuple[int, ...]]) -> None:
     """Raises ValueError unless the tensors have the expected names and shapes."""
     problems = [f"{name} is missing" for name in expected if name not in given]

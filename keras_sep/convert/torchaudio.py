@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_sep.convert.files import read_checkpoint, write_checkpoint
-from keras_sep.convert.tensors import Names, set_tensors, to_tensors
+from keras_sep.convert.tensors import Names, check_model, set_tensors, to_tensors
 from keras_sep.models import ConvTasNet
 
 _NAMES = Names(
@@ -62,7 +62,7 @@ def from_torchaudio(
         raise ValueError(
             f"checkpoint must be the state_dict of a torchaudio ConvTasNet; what is wrong: {error}"
         ) from None
-    if count % num_blocks:
+    if num_blocks < 1 or count % num_blocks:
         raise ValueError(f"num_blocks must divide the {count} blocks given, got {num_blocks}")
     model = ConvTasNet(
         num_sources=outputs // filters,
@@ -97,8 +97,10 @@ def to_torchaudio(
 
     Raises:
         ImportError: `path` is given and PyTorch is not installed.
-        ValueError: torchaudio has no such model; the message names the argument.
+        ValueError: torchaudio has no such model, and the message names the argument; or `model` is
+            of another kind or not built.
     """
+    check_model(model)
     for argument, allowed in {
         "normalization": ("global",),
         "mask_activation": ("sigmoid", "relu"),

@@ -18,6 +18,8 @@ from keras_sep.data import audio, corpus
 _MAX_PAUSE = 0.3
 # Peak of a mixture or of its loudest source, in dB of full scale.
 _PEAK_RANGE = (-24.0, -0.5)
+# Names of folders that are taken for splits, where there are no others.
+_SPLITS = {"train", "valid", "test", "unseen"}
 
 
 class SpeechMixtures(keras.utils.PyDataset):
@@ -85,8 +87,8 @@ class SpeechMixtures(keras.utils.PyDataset):
             there are fewer speakers than `num_sources`.
 
     Warns:
-        UserWarning: Once, naming the files that are skipped: unreadable, empty, of another rate,
-            or beside the speakers' folders.
+        UserWarning: Once, naming the files that are skipped, up to ten of them: unreadable, empty,
+            of another rate, or beside the speakers' folders.
     """
 
     def __init__(
@@ -173,6 +175,16 @@ class SpeechMixtures(keras.utils.PyDataset):
             self._last_batch_drawn = True
         return mixture, sources
 
+    def check_speakers(self) -> None:
+        """Reads a segment of every speaker, and of the noise.
+
+        Raises:
+            AudioError: One of them has no sound, which otherwise shows only when it is drawn.
+        """
+        rng = np.random.default_rng(self.seed)
+        for voice in [*self._voices, *([self._noise] if self._noise else [])]:
+            voice.draw(rng, self._samples)
+
     def on_epoch_begin(self) -> None:
         self._last_batch_drawn = False
 
@@ -241,8 +253,16 @@ class SpeechMixtures(keras.utils.PyDataset):
         if len(self._voices) < self.num_sources:
             raise ValueError(
                 f"`folder` must hold at least num_sources={self.num_sources} folders with audio, "
-                f"one a speaker; {folder} has {len(self._voices)} usable."
+                f"one a speaker; {folder} has {len(self._voices)} usable"
+                + (f" with files in the {self.subset} share" if self.subset else "")
+                + "."
                 + corpus.describe_problems(problems)
+            )
+        names = {Path(voice.name).name for voice in self._voices}
+        if names <= _SPLITS:
+            raise ValueError(
+                f"`folder` must hold one folder a speaker; {folder} holds splits of a corpus, "
+                f"{', '.join(sorted(names))}: give one of them."
             )
         self._noise = None
         if self.noise_folder is not None:

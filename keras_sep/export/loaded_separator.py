@@ -56,9 +56,10 @@ def read_metadata(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb")
     try:
         metadata = json.loads((path / METADATA).read_text())
+        metadata["config"].keys()
         for name in ("num_sources", "sample_rate"):
             metadata[name] = int(metadata[name])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{path} is not a SavedModel of a separator: {METADATA} is missing or damaged; "
             "write one with keras_sep.export.export_saved_model"

@@ -23,7 +23,8 @@ class PermutationInvariant(keras.losses.Loss):
     loss has the shape `(batch,)`.
 
     Raises:
-        ValueError: Shapes differ, are not of three axes, or there are more than 6 sources.
+        ValueError: `loss` is no Keras loss; in a call, shapes differ, are not of three axes, or
+            there are more than 6 sources.
 
     Source: Yu et al. 2017, "Permutation Invariant Training of Deep Models for
     Speaker-Independent Multi-talker Speech Separation" (arXiv 1607.00325), section 3; utterance
@@ -32,7 +33,9 @@ class PermutationInvariant(keras.losses.Loss):
 
     def __init__(self, loss: keras.losses.Loss, name: str = "permutation_invariant", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.loss = keras.losses.get(loss)
+        if not isinstance(loss, keras.losses.Loss):
+            raise ValueError(f"loss must be a keras.losses.Loss, got {loss!r}")
+        self.loss = loss
 
     def call(self, y_true, y_pred):
         pairwise = self.loss.call(*pair_up(y_true, y_pred))

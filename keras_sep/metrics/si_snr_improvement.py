@@ -17,7 +17,11 @@ class SISNRImprovement(keras.metrics.Metric):
 
     `update_state(y_true, y_pred, sample_weight=None, mixture=None)` takes sources
     `(batch, num_sources, samples)`, weights `(batch,)`, and mixtures `(batch, samples)`; without
-    mixtures, the sum of the references is the mixture.
+    mixtures, as in `fit`, the sum of the references is the mixture. Where the mixtures have noise
+    besides, `fit` thus logs less than the gain over the noisy mixture.
+
+    Raises:
+        ValueError: In `update_state`, shapes differ or are not of three axes.
 
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), section III-C.
     """
@@ -44,7 +48,19 @@ class SISNRImprovement(keras.metrics.Metric):
 
 
 def si_snr_improvement(references, estimates, mixture=None):
-    """SI-SNRi of each example under its best permutation, in dB: `(batch,)`."""
+    """SI-SNRi of each example under its best permutation, in dB.
+
+    Args:
+        references: `(batch, num_sources, samples)`, 1 to 6 sources. With a silent one among them
+            the value is finite and without meaning.
+        estimates: As `references`.
+        mixture: `(batch, samples)`, None for the sum of the references.
+
+    Returns: `(batch,)`.
+
+    Raises:
+        ValueError: Shapes differ or are not of three axes, or there are more than 6 sources.
+    """
     separated = assignment_means(si_snr(*pair_up(references, estimates)))
     if mixture is None:
         mixture = ops.sum(references, axis=1)

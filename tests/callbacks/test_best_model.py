@@ -72,7 +72,7 @@ def test_an_unknown_value_is_named(tmp_path, model):
 
 
 def test_holds_the_averaged_weights(tmp_path, model):
-    """With `SwapEMAWeights` before it; training itself goes on with the raw weights."""
+    """Validation sees them too; training itself goes on with the raw weights."""
     raw = []
     optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
     model.compile(optimizer, "mse")
@@ -85,7 +85,7 @@ def test_holds_the_averaged_weights(tmp_path, model):
 
     best = BestModel(tmp_path / "best.keras", monitor="score")
     x, y = np.ones((4, 1)), np.full((4, 1), 5.0)
-    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    swap = keras.callbacks.SwapEMAWeights()
     callbacks = [Record(), swap, best]
     model.fit(x, y, 4, 3, verbose=0, callbacks=callbacks, validation_data=(x, y))
     steps = [start]

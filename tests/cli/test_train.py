@@ -115,6 +115,11 @@ def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
         (2, ["--causal"], 'causal=True cannot use normalization="global"'),
         (2, ["--init", "missing.keras"], "missing.keras"),
         (2, ["--segment-seconds", "0"], "segment_seconds"),
+        (2, ["--num-sources", "7"], "--num-sources must be from 1 to 6, got 7"),
+        (2, ["--valid-mixtures", "0"], "--valid-mixtures must be at least 1, got 0"),
+        (2, ["--seed", "-1"], "--seed must be from 0"),
+        (2, ["--ema", "1.5"], "--ema must be from 0.0 to 1"),
+        (2, ["--learning-rate", "nan"], "--learning-rate must be from 0.0 to 1, got nan"),
         (2, ["--optimizer", "sgd"], "--optimizer must be adam or muon, got sgd"),
     ],
 )
@@ -136,6 +141,35 @@ def test_an_unwritable_run_folder(corpus, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     assert run(monkeypatch, "train", corpus, "--out", tmp_path / "file" / "run", *SMALL) == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_a_silent_speaker(tmp_path, monkeypatch, capsys):
+    corpus = make_corpus(tmp_path / "corpus", 2)
+    for take in range(20):
+        path = corpus / "mute" / f"{take}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.zeros(4000), 8000)
+    assert run(monkeypatch, "train", corpus, "--out", tmp_path / "run", *SMALL) == 2
+    error = capsys.readouterr().err
+    assert "mute: 100 random segments were silent" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_or_older_config(corpus, tmp_path, monkeypatch, capsys):
+    arguments = ["train", corpus, "--out", tmp_path, *SMALL, "--epochs", 1]
+    (tmp_path / "config.json").write_text("{")
+    assert run(monkeypatch, *arguments) == 2
+    assert "config.json is damaged; remove it" in capsys.readouterr().err
+    # Of a version without these options: they had their defaults.
+    assert run(monkeypatch, *[*arguments, "--out", tmp_path / "run"]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["optimizer"], config["speed_change"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    again = [*arguments, "--out", tmp_path / "run", "--epochs", 2]
+    assert run(monkeypatch, *again, "--optimizer", "muon") == 2
+    assert "other arguments (optimizer=adam)" in capsys.readouterr().err
+    assert run(monkeypatch, *again) == 0
 
 
 def test_a_missing_corpus(tmp_path, monkeypatch, capsys):

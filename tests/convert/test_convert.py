@@ -11,6 +11,7 @@ from numerics import run
 
 from keras_sep import convert
 from keras_sep.cli import main
+from keras_sep.export import export_saved_model
 from keras_sep.models import ConvTasNet
 
 FOLDER = Path(__file__).parent
@@ -120,14 +121,15 @@ def test_other_checkpoints_are_refused():
     with pytest.raises(ValueError, match="must be of a ConvTasNet, got DPRNNTasNet"):
         convert.from_asteroid({**checkpoint(), "model_name": "DPRNNTasNet"})
     conf = checkpoint()
-    del conf["model_args"]["n_filters"]
-    with pytest.raises(ValueError, match="no 'n_filters' among its model_args"):
+    del conf["model_args"]["n_filters"], conf["model_args"]["mask_act"]
+    with pytest.raises(ValueError, match="has no mask_act, n_filters among its model_args"):
         convert.from_asteroid(conf)
     with pytest.raises(ValueError, match="state_dict of a torchaudio ConvTasNet"):
         convert.from_torchaudio(checkpoint()["state_dict"])
     state = convert.read_checkpoint(FIXTURES / "torchaudio_relu.pt")
-    with pytest.raises(ValueError, match="num_blocks must divide the 6 blocks given, got 4"):
-        convert.from_torchaudio(state, num_blocks=4)
+    for num_blocks in (4, 0):
+        with pytest.raises(ValueError, match="num_blocks must divide the 6 blocks given"):
+            convert.from_torchaudio(state, num_blocks=num_blocks)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,17 @@ def test_other_checkpoints_are_refused():
 )
 def test_what_torchaudio_does_not_have(arguments, message):
     model = ConvTasNet(filters=4, hidden_dim=2, num_blocks=1, num_repeats=1, **arguments)
+    model.build((None, None))
     with pytest.raises(ValueError, match=message):
         convert.to_torchaudio(model)
+
+
+@pytest.mark.parametrize("write", [convert.to_asteroid, convert.to_torchaudio])
+def test_other_models_are_refused(write):
+    with pytest.raises(ValueError, match="model must be a ConvTasNet, got Dense"):
+        write(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match="model must be built"):
+        write(ConvTasNet())
 
 
 class Malicious:
@@ -158,7 +169,8 @@ def test_files_are_data(tmp_path, capsys):
         torch.save(content, tmp_path / name)
     (tmp_path / "text.pt").write_text("no checkpoint")
     (tmp_path / "empty.pt").write_bytes(b"")
-    for name in ["code.pt", "list.pt", "text.pt", "empty.pt", "missing.pt"]:
+    (tmp_path / "sound.pt").write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
+    for name in ["code.pt", "list.pt", "text.pt", "empty.pt", "sound.pt", "missing.pt"]:
         with pytest.raises(ValueError, match=name):
             convert.read_checkpoint(tmp_path / name)
     assert "run" not in capsys.readouterr().out
@@ -183,6 +195,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert keras.saving.load_model(here).sample_rate == 16000
     assert {path.name for path in tmp_path.iterdir()} == {"here.keras", "there.pth"}
 
+    saved_model = tmp_path / "saved" / "1"
+    export_saved_model(keras.saving.load_model(here), saved_model)
     capsys.readouterr()
     for arguments, message in [
         ([relu, here], "exists; give --overwrite"),
@@ -191,7 +205,9 @@ def test_command(tmp_path, monkeypatch, capsys):
         ([tmp_path / "none.pt", tmp_path / "a.keras"], "does not exist"),
         ([here, there, "--to", "nemo"], "--to must be asteroid or torchaudio, got nemo"),
         ([there, tmp_path / "a.pt", "--to", "torchaudio"], "is not a .keras file"),
-        ([relu, tmp_path / "no" / "a.keras", *options], "no"),
+        ([relu, tmp_path / "no" / "a.keras", *options], "there is no folder"),
+        ([here, tmp_path / "no" / "a.pth", "--to", "asteroid"], "there is no folder"),
+        ([saved_model, tmp_path / "a.pth", "--to", "asteroid"], "got LoadedSeparator"),
     ]:
         assert command(monkeypatch, *arguments) == 2
         error = capsys.readouterr().err

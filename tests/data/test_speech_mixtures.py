@@ -368,6 +368,15 @@ def test_folders_without_audio_are_an_error(voices, tmp_path):
         mixtures(voices, noise_folder=tmp_path)
 
 
+def test_splits_are_no_speakers(tmp_path):
+    for split in ("train", "valid"):
+        for speaker in "ab":
+            write(tmp_path / split / speaker / "1.wav", noise(1, 0))
+    assert set(mixtures(tmp_path / "train").speakers) == {"a", "b"}
+    with pytest.raises(ValueError, match="holds splits of a corpus, train, valid: give one"):
+        mixtures(tmp_path)
+
+
 def test_files_beside_the_speakers_are_no_speakers(tmp_path):
     for name in "ab":
         write(tmp_path / f"{name}.wav", noise(1, 0))

@@ -169,7 +169,9 @@ def test_other_models_are_refused(make, message, tmp_path):
         (
             {
                 "saved_model.pb": b"\x00nothing",
-                "assets.extra/keras_sep.json": b'{"num_sources": 2, "sample_rate": 8000}',
+                "assets.extra/keras_sep.json": json.dumps(
+                    {"num_sources": 2, "sample_rate": 8000, "config": {}}
+                ).encode(),
             },
             "cannot be loaded",
         ),
