@@ -36,7 +36,9 @@ voices, licences and credits). Mixed on the fly in segments of {segment_seconds}
 `keras-sep train` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch_size} mixtures
 ({hours:.0f} hours of mixtures), {optimizer} with clipnorm 5, {rates}, average of the weights
 with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of
-{segment_seconds} s is kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve.
+{segment_seconds} s is kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve,
+`config.json` the command's options. Before the rate fell, the last {steps_per_epoch} steps at
+{rate:.2g} had still brought {slope:.2f} dB: longer training would do better.
 
 ## Scores
 
@@ -48,6 +50,11 @@ Mean SI-SNRi in dB over 200 seeded mixtures of 4 s, two different voices, -2.5 t
 {scores}
 
 `test` holds new recordings of the voices it was trained on, `unseen` four voices it never heard.
+
+## Licence
+
+The weights are under Apache-2.0, as the package; no recording can be got back from them. The
+recordings they were trained on have licences of their own (`examples/data/VOICES.md`).
 
 ## Limits
 
@@ -71,10 +78,17 @@ def main(run: Path, corpus: Path, out: Path):
     model.save(out / f"{out.name}.keras")
     shutil.rmtree(out / "1", ignore_errors=True)
     keras_sep.export.export_saved_model(model, out / "1")
-    shutil.copy(run / "log.csv", out / "log.csv")
+    for name in ("config.json", "log.csv"):
+        shutil.copy(run / name, out / name)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     steps = best["epoch"] * config["steps"]
-    rates = [float(row["learning_rate"]) for row in log[: best["epoch"]]]
+    rows = [row for row in log if int(row["epoch"]) < best["epoch"]]
+    rates = [float(row["learning_rate"]) for row in rows]
+    full = [
+        float(row["val_si_snr_improvement"])
+        for row in rows
+        if float(row["learning_rate"]) == rates[0]
+    ]
     values = {
         **model.get_config(),
         **config,
@@ -84,6 +98,9 @@ def main(run: Path, corpus: Path, out: Path):
         "steps": steps,
         "hours": steps * config["batch_size"] * config["segment_seconds"] / 3600,
         "rates": f"learning rate {rates[0]:.2g}, falling to {rates[-1]:.2g}",
+        "steps_per_epoch": config["steps"],
+        "rate": rates[0],
+        "slope": full[-1] - full[-2] if len(full) > 1 else 0.0,
         "epoch": best["epoch"],
         "epochs": len(log),
         "best": best["val_si_snr_improvement"],

@@ -4,8 +4,8 @@
 
 Downloads eleven packages (some 370 MB) with `apt-get download`, unpacks them with
 `dpkg-deb -x`, and writes `corpus/{train,valid,test,unseen}/<speaker>/*.flac`, mono, 8 kHz.
-Needs no root. A rerun does only what is missing. Who speaks, and under which licence:
-VOICES.md beside this file. Needs numpy, rich, soundfile and soxr.
+Needs no root. A rerun downloads and converts only what is missing. Who speaks, and under which
+licence: VOICES.md beside this file. Needs numpy, rich, soundfile and soxr.
 """
 
 import argparse
@@ -330,7 +330,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
-            print(f"fetch_voices: {tool} not found; run this on Debian or Ubuntu", file=sys.stderr)
+            print(
+                f"fetch_voices: {tool} not found; run this on Debian or Ubuntu, or train on "
+                "any folder of recordings by speaker",
+                file=sys.stderr,
+            )
             return 2
     console = Console()
     try:

@@ -1,6 +1,9 @@
 """Raw samples from standard input, separated on standard output as they come."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +52,41 @@ def separate_stream(model: Path | None) -> None:
 
 def _separated(separator, source):
     rest = b""
-    try:
-        while data := source.read1(_MOST_BYTES):
+    with _end_of_input_at_interrupt() as read:
+        while data := read(source):
             data = rest + data
             whole = len(data) // _SAMPLE.itemsize * _SAMPLE.itemsize
             data, rest = data[:whole], data[whole:]
             yield separator.feed(np.frombuffer(data, _SAMPLE) / np.float32(32768))
-    except KeyboardInterrupt:
-        pass
-    yield separator.flush()
+        yield separator.flush()
+
+
+@contextmanager
+def _end_of_input_at_interrupt() -> Iterator:
+    """Yields a function that reads what is there; after Ctrl-C there is nothing more.
+
+    A step that runs when Ctrl-C comes is finished first, or its samples would be missing.
+    """
+    interrupted = reading = False
+
+    def interrupt(*_):
+        nonlocal interrupted
+        interrupted = True
+        if reading:
+            raise KeyboardInterrupt
+
+    def read(source):
+        nonlocal reading
+        try:
+            reading = True
+            return b"" if interrupted else source.read1(_MOST_BYTES)
+        except KeyboardInterrupt:
+            return b""
+        finally:
+            reading = False
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield read
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -49,7 +49,7 @@ class Separator:
 
     def __init__(
         self,
-        model=None,
+        model: Callable | str | os.PathLike | None = None,
         chunk_seconds: float = 16.0,
         overlap_seconds: float | None = None,
     ):

@@ -126,7 +126,7 @@ class ConvTasNet(keras.Model):
         return self.decoder(masks * features[:, None], length=ops.shape(mixture)[1])
 
     @classmethod
-    def from_preset(cls, preset: str, **kwargs):
+    def from_preset(cls, preset: str, **kwargs) -> "ConvTasNet":
         """A new, untrained model in a published configuration.
 
         Args:
@@ -151,7 +151,7 @@ class ConvTasNet(keras.Model):
         """Parameters, multiply-adds and receptive field of each part; the model must be built."""
         return part_costs(self)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> list:
         """State before the first sample of a stream: a flat list of tensors. Needs `causal`.
 
         With `padding="valid"` the first tensor's zeros are to be replaced by the first
@@ -165,7 +165,7 @@ class ConvTasNet(keras.Model):
             *self.decoder.initial_state((batch_size, self.num_sources)),
         ]
 
-    def step(self, mixture, state):
+    def step(self, mixture, state: list) -> tuple:
         """Separates the next samples of a stream, a whole number of hops, one or more.
 
         Args:

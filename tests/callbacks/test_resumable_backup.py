@@ -42,7 +42,7 @@ def fit(folder, epochs, kill_at=None):
         plateau,
         stop,
         ResumableBackup(folder, remember=[plateau, stop]),
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        keras.callbacks.SwapEMAWeights(),
     ]
     model.fit(x, y, 4, epochs, verbose=0, shuffle=False, callbacks=callbacks)
     return model, [(callback.best, callback.wait) for callback in (plateau, stop)]

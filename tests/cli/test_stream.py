@@ -1,6 +1,8 @@
 """`keras-sep separate --stream -` against the whole recording."""
 
 import io
+import signal
+import subprocess
 import sys
 
 import keras
@@ -56,6 +58,40 @@ def test_stream_equals_the_whole(loud, tmp_path, monkeypatch, capfd):
     notices = capfd.readouterr().err
     assert "16-bit samples at 8000 Hz; 2 channels come out" in notices
     assert ("were clipped" in notices) == loud
+
+
+def start(model):
+    arguments = ["separate", "--stream", "-", "--model", str(model)]
+    return subprocess.Popen(
+        [sys.executable, "-c", "from keras_sep.cli import main; main()", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_ctrl_c_ends_the_stream_and_loses_nothing(tmp_path):
+    save(tmp_path / "causal.keras", causal=True, normalization="layer")
+    child = start(tmp_path / "causal.keras")
+    child.stdin.write(np.ones(1001, "<i2").tobytes())
+    child.stdin.flush()
+    first = child.stdout.read(4)
+    child.send_signal(signal.SIGINT)
+    rest, notices = child.communicate(timeout=60)
+    assert len(first + rest) == 2 * 2 * 1001
+    assert b"Traceback" not in notices
+    assert child.returncode == 0
+
+
+def test_who_listens_may_go(tmp_path):
+    save(tmp_path / "causal.keras", causal=True, normalization="layer")
+    child = start(tmp_path / "causal.keras")
+    child.stdout.close()
+    child.stdin.write(np.ones(1001, "<i2").tobytes())
+    child.stdin.close()
+    assert child.wait(timeout=60) == 0
+    assert b"Traceback" not in child.stderr.read()
+    child.stderr.close()
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,13 @@ def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
         "valid_mixtures": 200,
     }
     (run_folder / "config.json").write_text(json.dumps(config))
-    (run_folder / "log.csv").write_text("epoch,learning_rate\n0,0.001\n1,0.0005\n")
+    (run_folder / "log.csv").write_text(
+        "epoch,learning_rate,val_si_snr_improvement\n0,0.001,1.5\n1,0.0005,1.2\n"
+    )
     monkeypatch.setattr(bundle_separator.score, "__defaults__", (10, 0.5, 0))
     bundle_separator.main(run_folder, corpus, bundle)
     names = {path.name for path in bundle.iterdir()}
-    assert names == {"1", "README.md", "log.csv", "scores.json", "tiny_8k.keras"}
+    assert names == {"1", "README.md", "config.json", "log.csv", "scores.json", "tiny_8k.keras"}
     scores = json.loads((bundle / "scores.json").read_text())
     card = (bundle / "README.md").read_text()
     assert f"| test | {scores['test']['mean']} |" in card
@@ -92,9 +94,21 @@ def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
     assert "unseen" in capsys.readouterr().out
 
 
-def test_scores_of_a_perfect_and_an_idle_separator():
-    from evaluate_separator import summarize
+class Idle:
+    """Gives the mixture back as every source."""
 
+    num_sources, sample_rate = 2, 8000
+
+    def predict_on_batch(self, mixture):
+        return np.stack([mixture, mixture], axis=1)
+
+
+def test_scores(corpus):
+    from evaluate_separator import score, summarize
+
+    improvements = score(Idle(), corpus / "test", num_mixtures=12, seconds=0.5)
+    assert improvements.shape == (12,)
+    np.testing.assert_allclose(improvements, 0, atol=1e-4)
     summary = summarize(np.array([1.0, 2.0, 3.0, 4.0]))
     assert (summary["mean"], summary["mixtures"]) == (2.5, 4)
     assert summary["interval_95"][0] < 2.5 < summary["interval_95"][1]

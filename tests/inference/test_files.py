@@ -1,5 +1,7 @@
 """Files in, files out, and nothing half-written."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -151,6 +153,20 @@ def test_files_beyond_4_gb_are_rf64(tmp_path, separator, monkeypatch):
     (first, _) = separator.separate_file(path, tmp_path)
     assert soundfile.info(first).format == "RF64"
     assert soundfile.info(first).frames == 1000
+
+
+def test_a_file_of_three_hours_in_constant_memory(tmp_path):
+    path, minute = tmp_path / "long.flac", noise(60 * 1000)
+    with soundfile.SoundFile(path, "w", 1000, 1) as file:
+        for _ in range(180):
+            file.write(minute)
+    separator = Separator(HalfWaves(sample_rate=1000, seed=0))
+    tracemalloc.start()
+    written = separator.separate_file(path, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [soundfile.info(source).frames for source in written] == [180 * 60 * 1000] * 2
+    assert peak < 20e6  # the recording: 43 MB
 
 
 def test_one_sample(tmp_path, separator):

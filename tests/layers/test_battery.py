@@ -4,7 +4,7 @@ import inspect
 
 import keras
 import pytest
-from layer_battery import CHECKS, Case
+from layer_battery import CHECKS, Case, check_exports
 
 from keras_sep import layers
 
@@ -71,6 +71,10 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_layer(case, check, tmp_path):
     check(case, tmp_path)
+
+
+def test_exports(tmp_path):
+    check_exports(CASES, tmp_path)
 
 
 def test_no_layer_is_forgotten():
