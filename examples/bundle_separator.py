@@ -53,7 +53,7 @@ Mean SI-SNRi in dB over 200 seeded mixtures of 4 s, two different voices, -2.5 t
 
 ## Licence
 
-The weights are under Apache-2.0, as the package; no recording can be got back from them. The
+The weights are under Apache-2.0, as the package. The
 recordings they were trained on have licences of their own (`examples/data/VOICES.md`).
 
 ## Limits

@@ -67,6 +67,7 @@ def start(model):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # What is read ahead is lost to `communicate`.
     )
 
 
@@ -74,7 +75,6 @@ def test_ctrl_c_ends_the_stream_and_loses_nothing(tmp_path):
     save(tmp_path / "causal.keras", causal=True, normalization="layer")
     child = start(tmp_path / "causal.keras")
     child.stdin.write(np.ones(1001, "<i2").tobytes())
-    child.stdin.flush()
     first = child.stdout.read(4)
     child.send_signal(signal.SIGINT)
     rest, notices = child.communicate(timeout=60)
