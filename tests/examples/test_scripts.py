@@ -72,6 +72,7 @@ def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
         "epoch,learning_rate,val_si_snr_improvement\n0,0.001,1.5\n1,0.0005,1.2\n"
     )
     monkeypatch.setattr(bundle_separator.score, "__defaults__", (10, 0.5, 0))
+    monkeypatch.setattr(bundle_separator, "PROMPTS", ("a", "b"))
     bundle_separator.main(run_folder, corpus, bundle)
     names = {path.name for path in bundle.iterdir()}
     assert names == {"1", "README.md", "config.json", "log.csv", "scores.json", "tiny_8k.keras"}
@@ -90,7 +91,8 @@ def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
         corpus / "unseen",
         *arguments,
     )
-    assert json.loads(report.read_text()) == scores
+    assert json.loads(report.read_text()) == {name: scores[name] for name in ("test", "unseen")}
+    assert set(scores) == {"test", "unseen", "prompts"}
     assert "unseen" in capsys.readouterr().out
 
 
@@ -145,7 +147,7 @@ def test_make_mixtures(corpus, tmp_path, monkeypatch):
         import make_mixtures
     finally:
         sys.path.pop(0)
-    monkeypatch.setattr(make_mixtures, "PAIRS", [("a", "b")])
+    monkeypatch.setattr(make_mixtures, "PAIRS", [("a", "b", 3)])
     make_mixtures.main(corpus / "test", tmp_path)
     assert sorted(path.name for path in (tmp_path / "a_and_b").iterdir()) == [
         "mixture.wav",
