@@ -68,7 +68,13 @@ def draw(panels, path):
             wave.set(xlim=(0, len(signal) / sample_rate), ylabel=label)
             peak = np.abs(signal).max()
             spectrogram.specgram(
-                signal / peak, 256, sample_rate, noverlap=192, vmin=-120, vmax=-30, cmap="magma"
+                signal / peak,
+                NFFT=256,
+                Fs=sample_rate,
+                noverlap=192,
+                vmin=-120,
+                vmax=-30,
+                cmap="magma",
             )
             spectrogram.set(ylabel="Hz")
         axes[0, 2 * column].set_title(name.replace("_", " "))
