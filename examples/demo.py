@@ -67,16 +67,17 @@ def draw(panels, path):
             wave.plot(np.arange(len(signal)) / sample_rate, signal, linewidth=0.4)
             wave.set(xlim=(0, len(signal) / sample_rate), ylabel=label)
             peak = np.abs(signal).max()
-            spectrogram.specgram(
-                signal / peak,
-                NFFT=256,
-                Fs=sample_rate,
-                noverlap=192,
-                vmin=-120,
-                vmax=-30,
-                cmap="magma",
-            )
-            spectrogram.set(ylabel="Hz")
+            with np.errstate(divide="ignore"):  # the logarithm of digital silence
+                spectrogram.specgram(
+                    signal / peak,
+                    NFFT=256,
+                    Fs=sample_rate,
+                    noverlap=192,
+                    vmin=-120,
+                    vmax=-30,
+                    cmap="magma",
+                )
+            spectrogram.set(ylabel="Hz", facecolor="black")
         axes[0, 2 * column].set_title(name.replace("_", " "))
         axes[-1, 2 * column].set_xlabel("seconds")
         axes[-1, 2 * column + 1].set_xlabel("seconds")
