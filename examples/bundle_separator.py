@@ -18,7 +18,7 @@ from evaluate_separator import print_scores, score, summarize
 
 import keras_sep
 
-# Professional voices of telephone prompts, whose recordings sound alike.
+# The voices of the bundled mixtures: telephone prompts.
 PROMPTS = ("allison_smith", "carlo_flora", "june_wallack", "maxim_topal")
 
 CARD = """# conv_tasnet_8k
@@ -55,8 +55,8 @@ Mean SI-SNRi in dB over 200 seeded mixtures of 4 s, two different voices, -2.5 t
 {scores}
 
 `test` holds new recordings of the voices it was trained on, `unseen` four voices it never heard,
-`prompts` only the four voices of `test` that the bundled mixtures are of: telephone prompts, which
-sound alike but for the voice and are much harder to tell apart than recordings of different rooms.
+`prompts` only the four voices of `test` that the bundled mixtures are of, telephone prompts. Why
+these are so much harder was not looked into.
 
 ## Licence
 
