@@ -12,6 +12,7 @@ from keras_sep.cli._backend import quiet_native_code
 from keras_sep.cli._errors import UserError
 
 _MOST_BYTES = 1 << 16
+_CHUNK_SECONDS = 0.02
 _SAMPLE = np.dtype("<i2")
 
 
@@ -26,7 +27,7 @@ def separate_stream(model: Path | None) -> None:
         from keras_sep.inference import StreamingSeparator
 
         try:
-            separator = StreamingSeparator(model)
+            separator = StreamingSeparator(model, _CHUNK_SECONDS)
         except ValueError as error:
             raise UserError(f"{model}: {' '.join(str(error).split())}") from None
     print(
@@ -51,14 +52,21 @@ def separate_stream(model: Path | None) -> None:
 
 
 def _separated(separator, source):
+    """Sources of whole chunks, for which the model is compiled, then those of what is left."""
+    size = max(round(_CHUNK_SECONDS * separator.sample_rate), 1) * _SAMPLE.itemsize
     rest = b""
     with _end_of_input_at_interrupt() as read:
         while data := read(source):
-            data = rest + data
-            whole = len(data) // _SAMPLE.itemsize * _SAMPLE.itemsize
-            data, rest = data[:whole], data[whole:]
-            yield separator.feed(np.frombuffer(data, _SAMPLE) / np.float32(32768))
+            rest += data
+            while len(rest) >= size:
+                yield separator.feed(_waveform(rest[:size]))
+                rest = rest[size:]
+        yield separator.feed(_waveform(rest[: len(rest) // _SAMPLE.itemsize * _SAMPLE.itemsize]))
         yield separator.flush()
+
+
+def _waveform(data):
+    return np.frombuffer(data, _SAMPLE) / np.float32(32768)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
+from keras import ops
 
+from keras_sep.export import compile_step
 from keras_sep.inference.loading import load_separator
 from keras_sep.models import ConvTasNet
 
-# Hops go through the model in powers of two, so that few shapes are compiled.
+# Hops go through the model in powers of two up to this, so that few shapes are compiled.
 _MOST_HOPS = 64
 
 
@@ -23,6 +24,9 @@ class StreamingSeparator:
 
     Args:
         model: A `ConvTasNet` with `causal=True`, or the path of its `.keras` file.
+        chunk_seconds: Duration of the pieces that usually come, None if they differ. The model is
+            compiled for them here, and for others in parts when such first come, which takes
+            seconds.
 
     Attributes:
         model: The model.
@@ -31,10 +35,12 @@ class StreamingSeparator:
         latency: Samples that a sample may wait for its sources: `kernel_size`.
 
     Raises:
-        ValueError: The model is of another kind, or not causal.
+        ValueError: The model is of another kind, or not causal; `chunk_seconds` is 0 or below.
     """
 
-    def __init__(self, model: ConvTasNet | str | os.PathLike):
+    def __init__(self, model: ConvTasNet | str | os.PathLike, chunk_seconds: float | None = None):
+        if chunk_seconds is not None and chunk_seconds <= 0:
+            raise ValueError(f"chunk_seconds must be above 0, got {chunk_seconds}")
         if isinstance(model, str | os.PathLike):
             model = load_separator(Path(model))
         if not isinstance(model, ConvTasNet):
@@ -48,8 +54,11 @@ class StreamingSeparator:
         self.sample_rate = model.sample_rate
         self.latency = model.kernel_size
         self._lag = model.kernel_size - model.strides
-        self._step = _Step(model)
+        self._step = compile_step(model)
+        self._sizes = {1 << power for power in range(_MOST_HOPS.bit_length())}
         self._start()
+        if chunk_seconds is not None:
+            self._prepare(round(chunk_seconds * model.sample_rate))
 
     def feed(self, samples: np.ndarray) -> np.ndarray:
         """Takes the next samples of the mixture.
@@ -74,7 +83,8 @@ class StreamingSeparator:
         waiting = np.concatenate([self._waiting, samples])
         if self._missing and len(waiting) >= self._lag:
             # Without padding the first frame begins with the first samples.
-            self._state[0], waiting = waiting[None, : self._lag], waiting[self._lag :]
+            self._state[0] = ops.convert_to_tensor(waiting[None, : self._lag])
+            waiting = waiting[self._lag :]
             self._missing = False
         hops = 0 if self._missing else len(waiting) // self.model.strides
         self._waiting = waiting[hops * self.model.strides :]
@@ -103,13 +113,21 @@ class StreamingSeparator:
                     f'with padding="valid", got {short}'
                 )
             # What the last frames reach, and zeros where there was no frame.
-            last = np.pad(self._state[-1][0][:, : self._lag], ((0, 0), (0, rest)))
+            overlap = ops.convert_to_numpy(self._state[-1])[0]
+            last = np.pad(overlap[:, : self._lag], ((0, 0), (0, rest)))
         self._start()
         return last[:, :rest]
 
+    def _prepare(self, chunk):
+        """Compiles for the one or two numbers of hops that chunks of this many samples bring."""
+        hops = {chunk // self.model.strides, -(-chunk // self.model.strides)} - {0}
+        self._sizes |= hops
+        for size in hops:
+            self._separate(np.zeros(size * self.model.strides, "float32"))
+        self._start()
+
     def _start(self):
-        state = self.model.initial_state(1)
-        self._state = [keras.ops.convert_to_numpy(values) for values in state]
+        self._state = self.model.initial_state(1)
         self._waiting = np.zeros(0, "float32")
         self._fed = self._given = 0
         self._missing = self.model.padding == "valid"
@@ -120,26 +138,13 @@ class StreamingSeparator:
         pieces, strides = [np.zeros((self.num_sources, 0), "float32")], self.model.strides
         hops = len(mixture) // strides
         while hops:
-            now = min(1 << hops.bit_length() - 1, _MOST_HOPS)
+            now = max(size for size in self._sizes if size <= hops)
             chunk, mixture = np.split(mixture, [now * strides])
-            sources, *self._state = self._step.predict_on_batch([chunk[None], *self._state])
-            pieces.append(sources[0])
+            sources, self._state = self._step(ops.convert_to_tensor(chunk[None]), self._state)
+            pieces.append(ops.convert_to_numpy(sources)[0])
             hops -= now
         sources = np.concatenate(pieces, axis=-1)
         early = min(self._early, sources.shape[-1])
         self._early -= early
         self._given += sources.shape[-1] - early
         return sources[:, early:]
-
-
-class _Step(keras.Model):
-    """A step as a Keras model, which compiles it on every backend."""
-
-    def __init__(self, model):
-        super().__init__(name="step")
-        self.model = model
-
-    def call(self, inputs):
-        mixture, *state = inputs
-        sources, state = self.model.step(mixture, state)
-        return [sources, *state]

@@ -34,48 +34,43 @@ class CumulativeLayerNormalization(keras.layers.Layer):
         return outputs
 
     def initial_state(self, batch_size):
-        """State before the first frame, each `(batch, 1, 1)`.
+        """State before the first frame.
 
-        Frames heard (int32), then mean and mean square, each float32 with what it rounded off.
+        Frames heard, int32 `(batch, 1, 1)`; then mean and mean square, and what they rounded off,
+        float32 `(batch, 1, 2)` each.
         """
-        zeros = [ops.zeros((batch_size, 1, 1), "float32") for _ in range(4)]
-        return [ops.zeros((batch_size, 1, 1), "int32"), *zeros]
+        return [
+            ops.zeros((batch_size, 1, 1), "int32"),
+            ops.zeros((batch_size, 1, 2), "float32"),
+            ops.zeros((batch_size, 1, 2), "float32"),
+        ]
 
     def step(self, inputs, state):
         """Normalizes the next frames of a stream, one or more.
 
         Returns the outputs and the state after them, which stays accurate for days.
         """
-        count, *mean_and_square = state
+        count, past, rest = state
         x = ops.cast(inputs, "float32")
         new_counts = ops.arange(1, ops.shape(x)[1] + 1, dtype="int32")
         counts = count + ops.expand_dims(new_counts, (0, 2))
-        means, mean = _running_mean(mean_and_square[:2], ops.mean(x, -1, keepdims=True), counts)
-        mean_squares, mean_square = _running_mean(
-            mean_and_square[2:], ops.mean(ops.square(x), -1, keepdims=True), counts
-        )
+        frame_moments = ops.stack([ops.mean(x, -1), ops.mean(ops.square(x), -1)], axis=-1)
+        # The past's mean is moved by the new frames' deviations. After hours of audio a step moves
+        # it by less than float32 resolves, so what is rounded off is carried along (Knuth's exact
+        # sum of two).
+        moves = rest + ops.cumsum(frame_moments - past - rest, axis=1) / ops.cast(counts, "float32")
+        move = moves[:, -1:]
+        total = past + move
+        moved = total - past
+        rest = (past - (total - moved)) + (move - moved)
+        means, mean_squares = ops.split(past + moves, 2, axis=-1)
         variances = ops.maximum(mean_squares - ops.square(means), 0.0)
         x = (x - means) * ops.rsqrt(variances + self.epsilon)
         outputs = ops.cast(x, self.compute_dtype) * self.gamma + self.beta
-        return outputs, [counts[:, -1:], *mean, *mean_square]
+        return outputs, [counts[:, -1:], total, rest]
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
-
-
-def _running_mean(past, frame_means, counts):
-    """Mean over all frames up to each one, and the last of them with what it rounded off.
-
-    The past's mean is moved by the new frames' deviations. After hours of audio one step moves it
-    by less than float32 resolves; the rest that was rounded off is carried along (Knuth's exact
-    sum of two).
-    """
-    mean, rest = past
-    moves = rest + ops.cumsum(frame_means - mean - rest, axis=1) / ops.cast(counts, "float32")
-    move = moves[:, -1:]
-    total = mean + move
-    moved = total - mean
-    return mean + moves, (total, (mean - (total - moved)) + (move - moved))

@@ -7,6 +7,7 @@ from keras_sep.layers import TemporalConvNet, WaveformDecoder, WaveformEncoder
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.models.conv_tasnet_costs import PartCost, part_costs
 from keras_sep.models.conv_tasnet_presets import PRESETS
+from keras_sep.models.stream_state import kinds, pack, unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -159,9 +160,10 @@ class ConvTasNet(keras.Model):
         """
         if not self.causal:
             raise ValueError("only a model with causal=True can run on a stream, got causal=False")
+        separator_state = self.separator.initial_state(batch_size)
         return [
             *self.encoder.initial_state(batch_size),
-            *self.separator.initial_state(batch_size),
+            *pack(separator_state, kinds(separator_state)),
             *self.decoder.initial_state((batch_size, self.num_sources)),
         ]
 
@@ -175,11 +177,12 @@ class ConvTasNet(keras.Model):
         Returns: sources `(batch, num_sources, n·strides)`, which lag `kernel_size - strides`
             samples behind these of the mixture, and the state after them.
         """
-        encoder_state, *separator_state, decoder_state = state
+        encoder_state, *packed, decoder_state = state
         features, encoder_state = self.encoder.step(mixture, [encoder_state])
-        masks, separator_state = self.separator.step(features, separator_state)
+        state_kinds = kinds(self.separator.initial_state(1))
+        masks, separator_state = self.separator.step(features, unpack(packed, state_kinds))
         sources, decoder_state = self.decoder.step(masks * features[:, None], [decoder_state])
-        return sources, [*encoder_state, *separator_state, *decoder_state]
+        return sources, [*encoder_state, *pack(separator_state, state_kinds), *decoder_state]
 
     def compute_output_shape(self, input_shape):
         batch, samples = input_shape

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from numerics import run
 
 from keras_sep.inference import StreamingSeparator
 from keras_sep.models import ConvTasNet
@@ -19,7 +20,7 @@ CONFIGURATIONS = {
 
 def build(**arguments):
     sizes = {"filters": 8, "bottleneck_dim": 4, "hidden_dim": 8, "skip_dim": 4}
-    model = ConvTasNet(**{**sizes, "num_blocks": 3, "num_repeats": 2, "causal": True, **arguments})
+    model = ConvTasNet(**{**sizes, "num_blocks": 2, "num_repeats": 1, "causal": True, **arguments})
     model.build((None, None))
     rng = np.random.default_rng(0)
     # Away from the initial zeros and ones, which would hide mistakes.
@@ -35,15 +36,15 @@ def separator(request):
 
 
 def whole(separator, mixture):
-    return keras.ops.convert_to_numpy(separator.model(mixture[None], training=False))[0]
+    return run(separator.model, mixture[None])[0]
 
 
-@settings(max_examples=15, deadline=None)
-@given(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=6), seed=st.integers(0, 99))
-def test_any_partition_equals_the_whole(separator, sizes, seed):
-    mixture = np.random.default_rng(seed).normal(size=sum(sizes)).astype("float32")
+@given(data=st.data(), length=st.sampled_from([0, 9, 100]))
+def test_any_partition_equals_the_whole(separator, data, length):
+    cuts = data.draw(st.lists(st.integers(0, length), max_size=5).map(sorted))
+    mixture = np.random.default_rng(length).normal(size=length).astype("float32")
     pieces, fed, given = [], 0, 0
-    for piece in np.split(mixture, np.cumsum(sizes)[:-1]):
+    for piece in np.split(mixture, cuts):
         pieces.append(separator.feed(piece))
         fed += len(piece)
         given += pieces[-1].shape[-1]
@@ -89,3 +90,23 @@ def test_other_models_are_refused():
         StreamingSeparator(build(causal=False, normalization="global"))
     with pytest.raises(ValueError, match="must be a ConvTasNet"):
         StreamingSeparator(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match="chunk_seconds must be above 0, got 0"):
+        StreamingSeparator(build(normalization="batch"), chunk_seconds=0)
+
+
+@pytest.mark.parametrize("chunk", [1, 20, 42])
+def test_prepared_for_a_chunk(chunk):
+    """One step a chunk, whole or not a whole number of hops; and equal to the whole."""
+    separator = StreamingSeparator(build(**CONFIGURATIONS["cumulative"]), chunk / 8000)
+    step, shapes = separator._step, []
+
+    def counted(mixture, state):
+        shapes.append(tuple(mixture.shape))
+        return step(mixture, state)
+
+    separator._step = counted
+    mixture = np.random.default_rng(3).normal(size=4 * chunk).astype("float32")
+    pieces = [separator.feed(piece) for piece in np.split(mixture, 4)]
+    assert len(shapes) <= 4
+    stream = np.concatenate([*pieces, separator.flush()], axis=-1)
+    np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)

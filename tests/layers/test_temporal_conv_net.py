@@ -93,6 +93,24 @@ def test_receptive_field(taps, blocks, repeats, causal):
     assert (reached[0], reached[-1]) == (first, first + reach)
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 4, 8, 16, 32, 64, 128])
+def test_a_causal_block_sees_no_later_frame(dilation):
+    """At any dilation: what comes after frame 200 changes no output before, and does after."""
+    layer = TemporalBlock(6, 3, dilation_rate=dilation, normalization="cumulative", causal=True)
+    x = normal(1, 400, 4)
+    changed = x.copy()
+    changed[:, 200:] += normal(1, 200, 4)
+    for before, after in zip(run(layer, x), run(layer, changed), strict=True):
+        np.testing.assert_array_equal(before[:, :200], after[:, :200])
+        assert np.all(np.any(before[:, 200:] != after[:, 200:], axis=-1))
+    lone = x.copy()
+    lone[:, 200] += 3
+    batch = TemporalBlock(6, 3, dilation_rate=dilation, normalization="batch", causal=True)
+    skips = [run(batch, y)[1] for y in (x, lone)]
+    (reached,) = np.nonzero(np.any(skips[0] != skips[1], axis=(0, 2)))
+    assert list(reached) == [200 + k * dilation for k in range(3) if 200 + k * dilation < 400]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
