@@ -6,18 +6,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_sep.losses.sources import LossOfSources, check_sources
+
 MAX_SOURCES = 6
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
-class PermutationInvariant(keras.losses.Loss):
+class PermutationInvariant(LossOfSources):
     """The mean of a pairwise loss under the best assignment of estimates to references.
 
     All assignments are read off one matrix of pairwise losses, computed once.
 
     Args:
         loss: A Keras loss whose `call` reduces the last axis and broadcasts the others, as
-            `SISNR` and `keras.losses.MeanSquaredError` do.
+            `SISNR`, `ThresholdSNR`, `MultiScaleSpectral` and `keras.losses.MeanSquaredError` do.
 
     Call arguments: sources `(batch, num_sources, samples)`, 1 to 6 sources. Before reduction the
     loss has the shape `(batch,)`.
@@ -32,40 +34,16 @@ class PermutationInvariant(keras.losses.Loss):
     """
 
     def __init__(self, loss: keras.losses.Loss, name: str = "permutation_invariant", **kwargs):
-        super().__init__(name=name, **kwargs)
-        if not isinstance(loss, keras.losses.Loss):
-            raise ValueError(f"loss must be a keras.losses.Loss, got {loss!r}")
-        self.loss = loss
+        super().__init__(loss, name=name, **kwargs)
 
     def call(self, y_true, y_pred):
         pairwise = self.loss.call(*pair_up(y_true, y_pred))
         return ops.min(assignment_means(pairwise), axis=-1)
 
-    def get_config(self):
-        return {**super().get_config(), "loss": keras.losses.serialize(self.loss)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
-
 
 def pair_up(references, estimates):
     """Each reference against each estimate: `(batch, C, 1, samples)`, `(batch, 1, C, samples)`."""
-    if len(references.shape) != 3 or len(estimates.shape) != 3:
-        raise ValueError(
-            "sources must have the shape (batch, num_sources, samples), got "
-            f"{tuple(references.shape)} and {tuple(estimates.shape)}"
-        )
-    if references.shape[1] != estimates.shape[1]:
-        raise ValueError(
-            f"as many estimates as references are needed, got {estimates.shape[1]} estimates for "
-            f"{references.shape[1]} references"
-        )
-    lengths = references.shape[2], estimates.shape[2]
-    if None not in lengths and lengths[0] != lengths[1]:
-        raise ValueError(
-            f"estimates must be as long as references, got {lengths[1]} samples for {lengths[0]}"
-        )
+    check_sources(references, estimates)
     return references[:, :, None], estimates[:, None]
 
 

@@ -13,7 +13,9 @@ class SISNRImprovement(keras.metrics.Metric):
 
     The estimates of each example are assigned to its references as is best for the example.
     Averaged over the sources of an example, then over examples. SI-SNR is undefined for a silent
-    reference: an example that has one does not count.
+    reference (a constant), so that examples may have fewer speakers than the model has outputs:
+    silent references and the estimates left to them weigh nothing. An example counts if two of its
+    references sound, or the only one it has: a lone speaker is no mixture to improve.
 
     `update_state(y_true, y_pred, sample_weight=None, mixture=None)` takes sources
     `(batch, num_sources, samples)`, weights `(batch,)`, and mixtures `(batch, samples)`; without
@@ -35,9 +37,8 @@ class SISNRImprovement(keras.metrics.Metric):
         y_true = ops.convert_to_tensor(y_true, "float32")
         y_pred = ops.convert_to_tensor(y_pred, "float32")
         improvement = si_snr_improvement(y_true, y_pred, mixture)
-        # Silent once its mean is removed: a constant.
-        sounds = ops.max(y_true, axis=-1) > ops.min(y_true, axis=-1)
-        weight = ops.cast(ops.all(sounds, axis=-1), "float32")
+        enough = ops.sum(_sounding(y_true), axis=-1) >= min(2, y_true.shape[1])
+        weight = ops.cast(enough, "float32")
         if sample_weight is not None:
             weight = weight * ops.cast(sample_weight, "float32")
         self.total.assign_add(ops.sum(improvement * weight))
@@ -51,8 +52,8 @@ def si_snr_improvement(references, estimates, mixture=None):
     """SI-SNRi of each example under its best permutation, in dB.
 
     Args:
-        references: `(batch, num_sources, samples)`, 1 to 6 sources. With a silent one among them
-            the value is finite and without meaning.
+        references: `(batch, num_sources, samples)`, 1 to 6 sources. Silent ones (constants) and
+            the estimates left to them weigh nothing; 0 dB where all are silent.
         estimates: As `references`.
         mixture: `(batch, samples)`, None for the sum of the references.
 
@@ -61,8 +62,17 @@ def si_snr_improvement(references, estimates, mixture=None):
     Raises:
         ValueError: Shapes differ or are not of three axes, or there are more than 6 sources.
     """
-    separated = assignment_means(si_snr(*pair_up(references, estimates)))
+    pairwise = si_snr(*pair_up(references, estimates))
+    sounding = _sounding(references)
+    separated = ops.max(assignment_means(pairwise * sounding[..., None]), axis=-1)
     if mixture is None:
         mixture = ops.sum(references, axis=1)
-    unprocessed = si_snr(references, mixture[:, None])
-    return ops.max(separated, axis=-1) - ops.mean(unprocessed, axis=-1)
+    unprocessed = ops.mean(si_snr(references, mixture[:, None]) * sounding, axis=-1)
+    # Both are means over all references, with zeros for the silent ones.
+    all_to_sounding = references.shape[1] / ops.maximum(ops.sum(sounding, axis=-1), 1.0)
+    return all_to_sounding * (separated - unprocessed)
+
+
+def _sounding(references):
+    """1 for each reference that sounds, 0 for a constant: `(batch, num_sources)`."""
+    return ops.cast(ops.max(references, axis=-1) > ops.min(references, axis=-1), "float32")

@@ -1,11 +1,14 @@
 """SI-SNRi against fast_bss_eval; which examples count, and for how much."""
 
+import itertools
+
 import fast_bss_eval
 import keras
 import numpy as np
 import pytest
+from numerics import run
 
-from keras_sep.metrics import SISNRImprovement
+from keras_sep.metrics import SISNRImprovement, si_snr_improvement
 
 
 def case(num_sources, batch=4, samples=300, seed=0):
@@ -59,8 +62,32 @@ def test_the_mixture_itself_improves_nothing():
     assert result(references, estimates) == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize("level", [0.0, -3.3])
+@pytest.mark.parametrize("silent", [(1,), (0, 3)])
+def test_silent_references_weigh_nothing(silent, level):
+    """The mean over the sounding ones, with the estimates of all that are best for them."""
+    references, estimates = case(4)
+    references[:, list(silent)] = level
+    sounding = np.delete(references, silent, axis=1)
+    choices = itertools.combinations(range(4), 4 - len(silent))
+    best = np.max([expected(sounding, estimates[:, list(choice)]) for choice in choices], axis=0)
+    values = run(si_snr_improvement, references, estimates)
+    np.testing.assert_allclose(values, best, atol=1e-3)
+    assert result(references, estimates) == pytest.approx(best.mean(), abs=1e-3)
+
+
+def test_examples_of_at_least_two_speakers_count():
+    references, estimates = case(3)
+    references[1, 0] = references[2, :2] = references[3] = 0
+    values = run(si_snr_improvement, references, estimates)
+    assert np.all(np.isfinite(values))
+    assert values[3] == 0
+    assert result(references, estimates) == pytest.approx(values[:2].mean(), abs=1e-3)
+    assert result(references[2:], estimates[2:]) == 0
+
+
 @pytest.mark.parametrize("level", [0.0, 0.1, -3.3])
-def test_an_example_with_a_silent_reference_does_not_count(level):
+def test_a_lone_speaker_does_not_count(level):
     references, estimates = case(2)
     alone = expected(references, estimates)[1:].mean()
     references[0, 1] = level
