@@ -18,14 +18,23 @@ class BestModel(keras.callbacks.Callback):
 
     Args:
         path: A `.keras` file.
-        monitor: The value of `logs` to compare; more is better.
+        monitor: The value of `logs` to compare.
+        mode: "max" if more is better, "min" if less is.
+
+    Raises:
+        ValueError: `mode` is neither; at the end of an epoch, `logs` has no value `monitor`.
     """
 
-    def __init__(self, path: str | Path, monitor: str = "val_si_snr_improvement"):
+    def __init__(
+        self, path: str | Path, monitor: str = "val_si_snr_improvement", mode: str = "max"
+    ):
         super().__init__()
+        if mode not in ("max", "min"):
+            raise ValueError(f'mode must be "max" or "min", got {mode!r}')
         self.path = Path(path)
         self.monitor = monitor
-        self.best = float("-inf")
+        self.mode = mode
+        self.best = float("-inf" if mode == "max" else "inf")
 
     def on_train_begin(self, logs=None):
         score = self.path.with_suffix(".json")
@@ -39,7 +48,8 @@ class BestModel(keras.callbacks.Callback):
                 f"got {self.monitor!r}"
             )
         current = float(logs[self.monitor])
-        if not current > self.best:  # NaN is never the best.
+        # NaN is never the best.
+        if not (current > self.best if self.mode == "max" else current < self.best):
             return
         self.best = current
         beside = self.path.with_name(f"{self.path.stem}.next.keras")

@@ -1,8 +1,6 @@
 """`keras-sep train`: train a Conv-TasNet on a folder of recordings."""
 
-import json
 import math
-from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +8,7 @@ import typer
 
 from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
+from keras_sep.cli._run_folder import check_same_run, record
 
 
 def train(
@@ -21,7 +20,23 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that is there goes on.")],
-    num_sources: Annotated[int, typer.Option(help="Speakers in a mixture.")] = 2,
+    num_sources: Annotated[
+        int, typer.Option(help="Speakers in a mixture; with --mixit, outputs of the model.")
+    ] = 2,
+    min_sources: Annotated[
+        int | None,
+        typer.Option(help="Fewest speakers in a mixture; the other outputs fall silent."),
+    ] = None,
+    enhance: Annotated[
+        bool, typer.Option(help="Separate one speaker from the noise of --noise.")
+    ] = False,
+    mixit: Annotated[
+        bool,
+        typer.Option(
+            help="Learn from recordings that are mixtures themselves, two at a time, of different "
+            "folders in place of speakers."
+        ),
+    ] = False,
     sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 8000,
     filters: Annotated[int, typer.Option(help="Filters of encoder and decoder (N).")] = 512,
     kernel_size: Annotated[int, typer.Option(help="Their length in samples (L).")] = 16,
@@ -60,6 +75,10 @@ def train(
     speed_change: Annotated[
         tuple[float, float], typer.Option(help="Slowest and fastest speed change of a voice.")
     ] = (1.0, 1.0),
+    reverberation: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Shortest and longest RT60 of simulated rooms, in seconds."),
+    ] = None,
     resample: Annotated[bool, typer.Option(help="Resample files of another rate.")] = False,
     init: Annotated[
         Path | None, typer.Option(help="A .keras file whose weights a new run starts from.")
@@ -77,6 +96,9 @@ def train(
         if name not in ("corpus", "out", "epochs", "plateau", "patience", "cooldown")
     }
     _check(num_sources, "--num-sources", 1, 6)
+    if min_sources is not None:
+        _check(min_sources, "--min-sources", 1, num_sources)
+    _check_task(num_sources, min_sources, enhance, mixit, noise)
     _check(valid_mixtures, "--valid-mixtures", 1)
     _check(epochs, "--epochs", 1)
     _check(plateau, "--plateau", 1)
@@ -85,23 +107,25 @@ def train(
     _check(seed, "--seed", 0, 2**31)
     _check(learning_rate, "--learning-rate", 0.0, 1.0)
     _check(ema, "--ema", 0.0, 0.99999)
-    _check_same_run(out, config)
+    check_same_run(out, config, train)
 
     import_keras()
     import keras
 
     from keras_sep.data import SpeechMixtures
-    from keras_sep.losses import SISNR, PermutationInvariant
     from keras_sep.metrics import SISNRImprovement
     from keras_sep.models import ConvTasNet
 
     mixing = {
-        "num_sources": num_sources,
+        "num_sources": 1 if enhance else 2 if mixit else num_sources,
+        "min_sources": min_sources,
         "segment_seconds": segment_seconds,
         "sample_rate": sample_rate,
         "batch_size": batch_size,
         "snr_range": snr_range,
         "noise_folder": noise,
+        "noise_target": enhance,
+        "reverberation_range": reverberation,
         "resample": resample,
     }
     split = (corpus / "train").is_dir() and (corpus / "valid").is_dir()
@@ -143,7 +167,7 @@ def train(
             causal=causal,
             dtype="mixed_bfloat16" if mixed_precision else None,
         )
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise UserError(" ".join(str(error).split())) from None
     model.build((None, None))
     if init is not None:
@@ -152,20 +176,57 @@ def train(
         optimizer=_optimizer(
             optimizer, learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         ),
-        loss=PermutationInvariant(SISNR()),
-        metrics=[SISNRImprovement()],
+        loss=_loss(num_sources, min_sources, enhance, mixit),
+        # Without references of the single sources there is nothing to measure.
+        metrics=[] if mixit else [SISNRImprovement()],
         jit_compile=keras.backend.backend() != "torch",
     )
-    _record(out, config)
+    record(out, config)
     try:
         model.fit(
             training,
             validation_data=validation,
             epochs=epochs,
-            callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0),
+            callbacks=_callbacks(out, training, plateau, patience, cooldown, ema > 0, mixit),
         )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+
+
+def _check_task(num_sources, min_sources, enhance, mixit, noise):
+    if enhance and mixit:
+        raise UserError("--enhance needs recordings of one speaker, --mixit mixtures; choose one")
+    if enhance and noise is None:
+        raise UserError("--enhance needs noise: give its folder with --noise")
+    if enhance and num_sources != 2:
+        raise UserError(
+            "--enhance has two sources, the speaker and the noise; leave --num-sources out"
+        )
+    if min_sources is not None and (enhance or mixit):
+        option = "--enhance" if enhance else "--mixit"
+        raise UserError(f"{option} has a fixed number of recordings; leave --min-sources out")
+    if mixit and num_sources < 3:
+        raise UserError(
+            "--mixit needs outputs for all speakers of two mixtures: give --num-sources 3 to 6, "
+            "twice the speakers of a recording"
+        )
+
+
+def _loss(num_sources, min_sources, enhance, mixit):
+    from keras_sep.losses import (
+        SISNR,
+        FixedOrder,
+        MixtureInvariant,
+        PermutationInvariant,
+        ThresholdSNR,
+    )
+
+    if enhance:
+        return FixedOrder(SISNR())
+    if mixit:
+        return MixtureInvariant()
+    # SI-SNR is undefined for the silent references of mixtures of fewer speakers.
+    return PermutationInvariant(SISNR() if min_sources in (None, num_sources) else ThresholdSNR())
 
 
 def _optimizer(name, learning_rate, **kwargs):
@@ -180,12 +241,14 @@ def _optimizer(name, learning_rate, **kwargs):
     raise UserError(f"--optimizer must be adam or muon, got {name}")
 
 
-def _callbacks(out, training, plateau, patience, cooldown, ema):
+def _callbacks(out, training, plateau, patience, cooldown, ema, mixit):
     import keras
 
     from keras_sep.callbacks import BestModel, Cooldown, ResumableBackup, TrainingCurves
 
     monitor = {"monitor": "val_si_snr_improvement", "mode": "max"}
+    if mixit:
+        monitor = {"monitor": "val_loss", "mode": "min"}
     reduce_rate = keras.callbacks.ReduceLROnPlateau(
         factor=0.5, patience=plateau, verbose=1, **monitor
     )
@@ -198,7 +261,7 @@ def _callbacks(out, training, plateau, patience, cooldown, ema):
         reduce_rate,
         stop_early,
         *([keras.callbacks.SwapEMAWeights()] if ema else []),
-        BestModel(out / "best.keras"),
+        BestModel(out / "best.keras", **monitor),
         # After the best model: a kill between them repeats the epoch, and loses nothing.
         ResumableBackup(out / "backup", remember=[reduce_rate, stop_early]),
         keras.callbacks.CSVLogger(out / "log.csv", append=True),
@@ -210,39 +273,6 @@ def _check(value, option, low, high=math.inf):
     if not low <= value <= high:
         bound = f"at least {low}" if high == math.inf else f"from {low} to {high:.3g}"
         raise UserError(f"{option} must be {bound}, got {value}")
-
-
-def _check_same_run(out, config):
-    """A run goes on with the arguments it began with."""
-    path = out / "config.json"
-    if not path.exists():
-        return
-    try:
-        before = json.loads(path.read_text())
-    except ValueError:
-        raise UserError(f"{path} is damaged; remove it, or give another --out") from None
-    config = json.loads(json.dumps(config))
-    # A run of an earlier version has what was the default then for options that came later.
-    defaults = {name: option.default for name, option in signature(train).parameters.items()}
-    defaults = {name: json.loads(json.dumps(defaults[name])) for name in config}
-    before = {**defaults, **before}
-    changed = sorted(name for name in config if config[name] != before[name])
-    if changed:
-        raise UserError(
-            f"{out} holds a run with other arguments ("
-            + ", ".join(f"{name}={before[name]}" for name in changed)
-            + "); repeat them to go on, or give another --out"
-        )
-
-
-def _record(out, config):
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        beside = out / "config.json.next"
-        beside.write_text(json.dumps(config, indent=2) + "\n")
-        beside.replace(out / "config.json")
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}; give another --out") from None
 
 
 def _load_weights(model, path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,10 @@ _SILENCE_RMS = 1e-3
 _MAX_DRAWS = 100
 _HEADER_THREADS = 8
 _NAMED_PROBLEMS = 10
+# Pauses between the utterances of a speaker that fill a segment, in seconds (0 to this).
+_MAX_PAUSE = 0.3
+# Names of folders that are taken for splits, where there are no others.
+_SPLITS = {"train", "valid", "test", "unseen"}
 
 
 class Recording(NamedTuple):
@@ -186,18 +190,69 @@ def describe_problems(problems: list[str]) -> str:
     return "".join(lines) + (f"\n  and {more} more" if more > 0 else "")
 
 
-def speakers_of(
-    folder: Path, recordings: dict[str, Recording], sample_rate: int, max_pause: float
-) -> list[Recordings]:
-    """Groups recordings by the first folder below `folder`, sorted by its name."""
+def find_speakers(
+    folder: Path,
+    num_speakers: int,
+    sample_rate: int,
+    resample: bool,
+    keep: Callable[[Path], bool],
+    part: str = "",
+) -> tuple[list[Recordings], list[str]]:
+    """The speakers of a corpus: the folders in `folder`, sorted by their names.
+
+    Args:
+        folder: Holds one folder a speaker.
+        num_speakers: Speakers needed.
+        sample_rate: Wanted rate in Hz.
+        resample: Whether files of another rate are usable.
+        keep: Which files to use, given their paths within `folder`.
+        part: What `keep` keeps, for the message that it is not enough.
+
+    Returns:
+        The speakers, and for every unusable file a line saying why it is not.
+
+    Raises:
+        ValueError: There are fewer speakers, or their folders are splits of a corpus.
+    """
+    paths = find_audio(folder)
+    files = [p for p in paths if p.parent != folder and keep(p.relative_to(folder))]
+    recordings, unusable = scan(files, sample_rate, resample)
+    problems = [f"{p} is not in a speaker's folder." for p in paths if p.parent == folder]
+    problems += unusable
     by_speaker: dict[str, list[Recording]] = {}
     for path, recording in recordings.items():
-        speaker = Path(path).relative_to(folder).parts[0]
-        by_speaker.setdefault(speaker, []).append(recording)
-    return [
-        Recordings(os.fspath(folder / name), files, sample_rate, max_pause)
+        by_speaker.setdefault(Path(path).relative_to(folder).parts[0], []).append(recording)
+    if len(by_speaker) < num_speakers:
+        raise ValueError(
+            f"`folder` must hold at least num_sources={num_speakers} folders with audio, "
+            f"one a speaker; {folder} has {len(by_speaker)} usable{part}."
+            + describe_problems(problems)
+        )
+    if by_speaker.keys() <= _SPLITS:
+        raise ValueError(
+            f"`folder` must hold one folder a speaker; {folder} holds splits of a corpus, "
+            f"{', '.join(sorted(by_speaker))}: give one of them."
+        )
+    speakers = [
+        Recordings(os.fspath(folder / name), files, sample_rate, _MAX_PAUSE)
         for name, files in sorted(by_speaker.items())
     ]
+    return speakers, problems
+
+
+def find_noises(folder: Path, sample_rate: int, resample: bool) -> tuple[Recordings, list[str]]:
+    """The recordings of a folder, at any depth, as one; arguments and results as of speakers.
+
+    Raises:
+        ValueError: There are none.
+    """
+    recordings, unusable = scan(find_audio(folder), sample_rate, resample)
+    if not recordings:
+        raise ValueError(
+            f"`noise_folder` must hold audio files; {folder} has none usable."
+            + describe_problems(unusable)
+        )
+    return Recordings(os.fspath(folder), list(recordings.values()), sample_rate), unusable
 
 
 def _mono(samples):

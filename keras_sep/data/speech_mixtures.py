@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import numbers
 import os
 import warnings
 import zlib
@@ -13,13 +13,11 @@ import keras
 import numpy as np
 
 from keras_sep.data import audio, corpus
+from keras_sep.data.arguments import check_folder, check_integer, check_range, is_finite
+from keras_sep.data.rooms import Rooms, reverberate
 
-# Pauses between the utterances that fill a segment, in seconds (0 to this).
-_MAX_PAUSE = 0.3
 # Peak of a mixture or of its loudest source, in dB of full scale.
 _PEAK_RANGE = (-24.0, -0.5)
-# Names of folders that are taken for splits, where there are no others.
-_SPLITS = {"train", "valid", "test", "unseen"}
 
 
 class SpeechMixtures(keras.utils.PyDataset):
@@ -27,12 +25,17 @@ class SpeechMixtures(keras.utils.PyDataset):
 
     Batch `[index]` is `(mixture, sources)`, float32 of shapes `(batch, samples)` and
     `(batch, num_sources, samples)`; the mixture is the sum of the sources, plus noise where there
-    is a `noise_folder`. Nothing is written to disk, and only the segments are read, by seeking.
+    is a `noise_folder`, unless the noise is a source too (`noise_target`). Nothing is written to
+    disk, and only the segments are read, by seeking.
 
     - Sources: different speakers, drawn with probability proportional to the square root of their
       total duration, so that a voice of half an hour does not drown one of a minute. A segment is
       a random part of a random file; files shorter than it follow each other, with pauses of 0 to
-      0.3 s, until it is full. No source is silent (RMS under -60 dBFS).
+      0.3 s, until it is full. No speaker is silent (RMS under -60 dBFS). With `min_sources` the
+      number of speakers varies; the sources left over are zeros, and last.
+    - Rooms: with a `reverberation_range` the speakers of a mixture are at different places of a
+      simulated room, one of 500, before one microphone. The sources are what it hears of them,
+      reverberation included, so that they still sum to the mixture; the noise stays as it is.
     - Gains: sources are brought to the same active RMS (over the 20 ms frames within 30 dB of the
       loudest one), then each gets a gain uniform within ±`snr_range` / 2 dB.
     - Noise: its segments are made like those of a speaker, without pauses; the ratio of the power
@@ -60,6 +63,8 @@ class SpeechMixtures(keras.utils.PyDataset):
     Args:
         folder: Holds `<speaker>/**/*.{wav,flac,ogg,mp3}`. Several channels are averaged.
         num_sources: Speakers in a mixture (C).
+        min_sources: Fewest speakers in a mixture, whose number is then uniform from this to
+            `num_sources`; None for always `num_sources`.
         segment_seconds: Length of a mixture in seconds.
         sample_rate: In Hz.
         batch_size: Mixtures in a batch.
@@ -67,9 +72,13 @@ class SpeechMixtures(keras.utils.PyDataset):
         snr_range: Width in dB of the range that each source's gain is drawn from.
         noise_folder: Holds noises, at any depth; None for no noise.
         noise_snr_range: Lowest and highest ratio of speech to noise in dB.
+        noise_target: Whether the noise is one more source, the last, of shape
+            `(batch, num_sources + 1, samples)` then.
         speed_range: Lowest and highest factor of a speed change that moves pitch and tempo
             together, drawn log-uniformly for each source, in steps of 0.01, as voice augmentation;
             None for none.
+        reverberation_range: Lowest and highest RT60 of the rooms in seconds, above 0 and up to 1;
+            None for no rooms. Needs pyroomacoustics.
         resample: Whether to use files of another rate, resampled, instead of skipping them.
         validation_split: Share of the files kept for validation, 0 to 1, by a hash of their names
             within `folder`, so that it stays the same when files are added.
@@ -83,6 +92,7 @@ class SpeechMixtures(keras.utils.PyDataset):
         speakers: Seconds of speech by speaker.
 
     Raises:
+        ImportError: There is a `reverberation_range`, but no pyroomacoustics.
         ValueError: An argument is out of range, a folder is missing or holds no usable audio, or
             there are fewer speakers than `num_sources`.
 
@@ -95,6 +105,7 @@ class SpeechMixtures(keras.utils.PyDataset):
         self,
         folder: str | os.PathLike,
         num_sources: int = 2,
+        min_sources: int | None = None,
         segment_seconds: float = 4.0,
         sample_rate: int = 8000,
         batch_size: int = 8,
@@ -102,7 +113,9 @@ class SpeechMixtures(keras.utils.PyDataset):
         snr_range: float = 5.0,
         noise_folder: str | os.PathLike | None = None,
         noise_snr_range: tuple[float, float] = (0.0, 15.0),
+        noise_target: bool = False,
         speed_range: tuple[float, float] | None = None,
+        reverberation_range: tuple[float, float] | None = None,
         resample: bool = False,
         validation_split: float = 0.0,
         subset: str | None = None,
@@ -117,15 +130,19 @@ class SpeechMixtures(keras.utils.PyDataset):
             ("batch_size", batch_size),
             ("num_batches", num_batches),
         ]:
-            _check_integer(name, value, 1)
-        _check_integer("seed", seed, 0)
-        if not _is_finite(segment_seconds) or round(segment_seconds * sample_rate) < 1:
+            check_integer(name, value, 1)
+        check_integer("seed", seed, 0)
+        if min_sources is not None:
+            check_integer("min_sources", min_sources, 1, num_sources)
+        if not is_finite(segment_seconds) or round(segment_seconds * sample_rate) < 1:
             raise ValueError(
                 f"`segment_seconds` must give at least one sample, got {segment_seconds!r}."
             )
-        if not _is_finite(snr_range) or snr_range < 0:
+        if not is_finite(snr_range) or snr_range < 0:
             raise ValueError(f"`snr_range` must be a number of dB >= 0, got {snr_range!r}.")
-        if not _is_finite(validation_split) or not 0 <= validation_split < 1:
+        if noise_target and noise_folder is None:
+            raise ValueError("`noise_target` needs a `noise_folder`, got noise_folder=None.")
+        if not is_finite(validation_split) or not 0 <= validation_split < 1:
             raise ValueError(
                 f"`validation_split` must be at least 0 and below 1, got {validation_split!r}."
             )
@@ -136,16 +153,22 @@ class SpeechMixtures(keras.utils.PyDataset):
             )
         self.folder = folder
         self.num_sources = num_sources
+        self.min_sources = min_sources
         self.segment_seconds = segment_seconds
         self.sample_rate = sample_rate
         self.batch_size = batch_size
         self._num_batches = num_batches
         self.snr_range = snr_range
         self.noise_folder = noise_folder
-        self.noise_snr_range = _check_range("noise_snr_range", noise_snr_range)
+        self.noise_snr_range = check_range("noise_snr_range", noise_snr_range)
+        self.noise_target = noise_target
         self.speed_range = None
         if speed_range is not None:
-            self.speed_range = _check_range("speed_range", speed_range, above=0.0)
+            self.speed_range = check_range("speed_range", speed_range, above=0.0)
+        self.reverberation_range = self._rooms = None
+        if reverberation_range is not None:
+            self._rooms = Rooms(reverberation_range, num_sources, sample_rate, seed)
+            self.reverberation_range = self._rooms.reverberation_range
         self.resample = resample
         self.validation_split = validation_split
         self.subset = subset
@@ -168,7 +191,8 @@ class SpeechMixtures(keras.utils.PyDataset):
             raise IndexError(f"`index` must be from 0 to {self.num_batches - 1}, got {index}.")
         rng = np.random.default_rng([self.seed, 0 if self.fixed else self.epoch, index])
         mixture = np.empty((self.batch_size, self._samples), "float32")
-        sources = np.empty((self.batch_size, self.num_sources, self._samples), "float32")
+        num_sources = self.num_sources + self.noise_target
+        sources = np.zeros((self.batch_size, num_sources, self._samples), "float32")
         for example in range(self.batch_size):
             self._mix(rng, mixture[example], sources[example])
         if index == self.num_batches - 1:
@@ -200,21 +224,26 @@ class SpeechMixtures(keras.utils.PyDataset):
         self._last_batch_drawn = False
 
     def _mix(self, rng, mixture, sources):
-        """Fills `mixture` `(samples,)` and `sources` `(num_sources, samples)`."""
-        voices = rng.choice(
-            len(self._voices), self.num_sources, replace=False, p=self._probabilities
-        )
-        for source, voice in zip(sources, voices, strict=True):
-            source[:] = self._draw_source(rng, self._voices[voice])
+        """Fills `mixture` `(samples,)` and `sources`, zeros of `(num_sources, samples)`."""
+        num_speakers = self.num_sources
+        if self.min_sources is not None:
+            num_speakers = rng.integers(self.min_sources, num_speakers, endpoint=True)
+        voices = rng.choice(len(self._voices), num_speakers, replace=False, p=self._probabilities)
+        responses = self._rooms.draw(rng) if self._rooms else itertools.repeat(None)
+        for source, voice, response in zip(sources, voices, responses, strict=False):
+            source[:] = self._draw_source(rng, self._voices[voice], response)
         np.sum(sources, axis=0, out=mixture)
         noise = self._draw_noise(rng, mixture)
+        if self.noise_target:
+            sources[-1] = noise
         peak = max(np.abs(mixture + noise).max(), np.abs(sources).max())
         scale = np.float32(_decibels(rng.uniform(*_PEAK_RANGE)) / peak)
         sources *= scale
         np.sum(sources, axis=0, out=mixture)
-        mixture += noise * scale
+        if not self.noise_target:
+            mixture += noise * scale
 
-    def _draw_source(self, rng, voice):
+    def _draw_source(self, rng, voice, response):
         gain = _decibels(rng.uniform(-self.snr_range / 2, self.snr_range / 2))
         if self.speed_range is None:
             source = voice.draw(rng, self._samples)
@@ -226,6 +255,8 @@ class SpeechMixtures(keras.utils.PyDataset):
             # Played `speed` times faster: read that much more, as if it had a higher rate.
             source = voice.draw(rng, math.ceil(self._samples * speed) + 1)
             source = audio.resample(source, speed, 1.0)[: self._samples]
+        if response is not None:
+            source = reverberate(source, response)
         return source * np.float32(gain / corpus.active_rms(source, self.sample_rate))
 
     def _draw_noise(self, rng, speech):
@@ -235,50 +266,23 @@ class SpeechMixtures(keras.utils.PyDataset):
         snr = _decibels(rng.uniform(*self.noise_snr_range))
         return noise * np.float32(corpus.rms(speech) / (corpus.rms(noise) * snr))
 
-    def _in_subset(self, name):
-        position = zlib.crc32(name.as_posix().encode()) / 2**32
-        return (position < self.validation_split) == (self.subset == "validation")
-
     def _scan(self):
         """Finds the recordings: headers only."""
-        folder = _check_folder("folder", self.folder)
-        paths = corpus.find_audio(folder)
-        files = [path for path in paths if path.parent != folder]
-        problems = [f"{p} is not in a speaker's folder." for p in paths if p.parent == folder]
-        if self.validation_split:
-            files = [path for path in files if self._in_subset(path.relative_to(folder))]
-        recordings, unusable = corpus.scan(files, self.sample_rate, self.resample)
-        problems += unusable
-        self._voices = corpus.speakers_of(folder, recordings, self.sample_rate, _MAX_PAUSE)
-        if len(self._voices) < self.num_sources:
-            raise ValueError(
-                f"`folder` must hold at least num_sources={self.num_sources} folders with audio, "
-                f"one a speaker; {folder} has {len(self._voices)} usable"
-                + (f" with files in the {self.subset} share" if self.subset else "")
-                + "."
-                + corpus.describe_problems(problems)
-            )
-        names = {Path(voice.name).name for voice in self._voices}
-        if names <= _SPLITS:
-            raise ValueError(
-                f"`folder` must hold one folder a speaker; {folder} holds splits of a corpus, "
-                f"{', '.join(sorted(names))}: give one of them."
-            )
+        self._voices, problems = corpus.find_speakers(
+            check_folder("folder", self.folder),
+            self.num_sources,
+            self.sample_rate,
+            self.resample,
+            self._in_subset,
+            f" with files in the {self.subset} share" if self.subset else "",
+        )
         self._noise = None
         if self.noise_folder is not None:
-            noise_folder = _check_folder("noise_folder", self.noise_folder)
-            noises, unusable = corpus.scan(
-                corpus.find_audio(noise_folder), self.sample_rate, self.resample
+            noise_folder = check_folder("noise_folder", self.noise_folder)
+            self._noise, unusable = corpus.find_noises(
+                noise_folder, self.sample_rate, self.resample
             )
             problems += unusable
-            if not noises:
-                raise ValueError(
-                    f"`noise_folder` must hold audio files; {noise_folder} has none usable."
-                    + corpus.describe_problems(problems)
-                )
-            self._noise = corpus.Recordings(
-                os.fspath(noise_folder), list(noises.values()), self.sample_rate
-            )
         if problems:
             warnings.warn(
                 f"Skipped {len(problems)} audio files:" + corpus.describe_problems(problems),
@@ -288,38 +292,13 @@ class SpeechMixtures(keras.utils.PyDataset):
         weights = np.sqrt(list(self.speakers.values()))
         self._probabilities = weights / weights.sum()
 
+    def _in_subset(self, name):
+        if not self.validation_split:
+            return True
+        position = zlib.crc32(name.as_posix().encode()) / 2**32
+        return (position < self.validation_split) == (self.subset == "validation")
+
 
 def _decibels(value):
     """Amplitude ratio of a level in dB."""
     return 10.0 ** (value / 20.0)
-
-
-def _is_finite(value):
-    return isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def _check_integer(name, value, minimum):
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"`{name}` must be an integer >= {minimum}, got {value!r}.")
-
-
-def _check_range(name, value, above=-math.inf):
-    try:
-        low, high = value
-        valid = _is_finite(low) and _is_finite(high) and above < low <= high
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        bound = "" if above == -math.inf else f" above {above:g}"
-        raise ValueError(f"`{name}` must be (low, high){bound} with low <= high, got {value!r}.")
-    return (low, high)
-
-
-def _check_folder(name, value):
-    try:
-        folder = Path(value)
-    except TypeError:
-        raise ValueError(f"`{name}` must be a path, got {value!r}.") from None
-    if not folder.is_dir():
-        raise ValueError(f"`{name}` must be an existing folder, got {value!r}.")
-    return folder

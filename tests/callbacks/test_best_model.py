@@ -15,9 +15,9 @@ def model():
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
 
 
-def run(path, model, scores, first_epoch=0):
+def run(path, model, scores, first_epoch=0, mode="max"):
     """Epochs with these scores, each with its score as the weight."""
-    callback = BestModel(path, monitor="score")
+    callback = BestModel(path, monitor="score", mode=mode)
     callback.set_model(model)
     callback.on_train_begin()
     for epoch, score in enumerate(scores, first_epoch):
@@ -46,6 +46,16 @@ def test_keeps_the_best(tmp_path, model, scores, resumed, best, epoch):
     note = json.loads((tmp_path / "best.json").read_text())
     assert note == {"epoch": epoch, "score": best}
     assert {path.name for path in tmp_path.iterdir()} == {"best.keras", "best.json"}
+
+
+def test_the_best_may_be_the_least(tmp_path, model):
+    run(tmp_path / "best.keras", model, [3.0, float("nan"), 1.0, 2.0], mode="min")
+    assert saved(tmp_path / "best.keras") == 1.0
+    run(tmp_path / "best.keras", model, [1.5, -1.0], 4, mode="min")
+    assert saved(tmp_path / "best.keras") == -1.0
+    assert json.loads((tmp_path / "best.json").read_text()) == {"epoch": 6, "score": -1.0}
+    with pytest.raises(ValueError, match='mode must be "max" or "min", got \'auto\''):
+        BestModel(tmp_path / "best.keras", mode="auto")
 
 
 def test_a_kill_while_saving_leaves_the_one_before(tmp_path, model, monkeypatch):

@@ -89,6 +89,49 @@ def test_mixed_precision_and_muon(corpus, tmp_path, monkeypatch):
     assert model.predict_on_batch(np.ones((1, 100), "float32")).dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("arguments", "loss", "monitor", "sources"),
+    [
+        (["--num-sources", 3], "PermutationInvariant(SISNR)", "val_si_snr_improvement", 3),
+        (
+            ["--num-sources", 3, "--min-sources", 2, "--reverberation", 0.1, 0.2],
+            "PermutationInvariant(ThresholdSNR)",
+            "val_si_snr_improvement",
+            3,
+        ),
+        (["--enhance", "--noise", "NOISE"], "FixedOrder(SISNR)", "val_si_snr_improvement", 2),
+        (["--mixit", "--num-sources", 4], "MixtureInvariant", "val_loss", 4),
+    ],
+)
+def test_every_task_trains_and_separates(
+    corpus, tmp_path, monkeypatch, arguments, loss, monitor, sources
+):
+    def compile_nothing(model, **kwargs):
+        losses.append(kwargs["loss"])
+        compile_model(model, **kwargs | {"jit_compile": False, "run_eagerly": True})
+
+    # XLA takes half a minute for each; other tests compile.
+    losses, compile_model = [], keras.Model.compile
+    monkeypatch.setattr(keras.Model, "compile", compile_nothing)
+    arguments = [corpus / "speaker0" if a == "NOISE" else a for a in arguments]
+    out = tmp_path / "run"
+    assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, *arguments, "--epochs", 1) == 0
+    with open(out / "log.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert np.isfinite([float(value) for value in row.values()]).all()
+    score = json.loads((out / "best.json").read_text())
+    assert score == {"epoch": 1, monitor: pytest.approx(float(row[monitor]))}
+    (trained,) = losses
+    inner = f"({type(trained.loss).__name__})" if hasattr(trained, "loss") else ""
+    assert type(trained).__name__ + inner == loss
+
+    recording = corpus / "speaker1" / "0.wav"
+    separated = ["separate", recording, "-o", tmp_path, "--model", out / "best.keras"]
+    assert run(monkeypatch, *separated) == 0
+    names = {f"0_source{number + 1}.wav" for number in range(sources)}
+    assert {path.name for path in tmp_path.glob("*.wav")} == names
+
+
 def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
     """Killed without warning after its first epoch, then finished by the same command."""
     command = [sys.executable, "-c", "from keras_sep.cli import main; main()", "train", corpus]
@@ -121,6 +164,15 @@ def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
         (2, ["--ema", "1.5"], "--ema must be from 0.0 to 1"),
         (2, ["--learning-rate", "nan"], "--learning-rate must be from 0.0 to 1, got nan"),
         (2, ["--optimizer", "sgd"], "--optimizer must be adam or muon, got sgd"),
+        (2, ["--min-sources", "3"], "--min-sources must be from 1 to 2, got 3"),
+        (2, ["--reverberation", "0", "0.5"], "reverberation_range"),
+        (2, ["--enhance"], "--enhance needs noise: give its folder with --noise"),
+        (2, ["--enhance", "--mixit", "--noise", "x"], "choose one"),
+        (2, ["--enhance", "--noise", "x", "--num-sources", "3"], "leave --num-sources out"),
+        (2, ["--enhance", "--noise", "x", "--min-sources", "1"], "leave --min-sources out"),
+        (2, ["--mixit", "--num-sources", "4", "--min-sources", "1"], "leave --min-sources out"),
+        (2, ["--mixit"], "--mixit needs outputs for all speakers of two mixtures"),
+        (1, ["--mixit", "--num-sources", "4"], "at least num_sources=2 folders"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(
