@@ -2,8 +2,8 @@
 
     python examples/bundle_separator.py runs/voices corpus saved_models/conv_tasnet_8k
 
-Scores it first, on 200 mixtures each of corpus/test, corpus/unseen, and the telephone prompts among
-corpus/test.
+Scores it first, as `keras-sep evaluate` does, on 200 mixtures each of corpus/test, corpus/unseen,
+and the telephone prompts among corpus/test: mixtures of segments, and of whole files.
 """
 
 import argparse
@@ -14,9 +14,16 @@ import tempfile
 from pathlib import Path
 
 import keras
-from evaluate_separator import print_scores, score, summarize
+import numpy as np
 
 import keras_sep
+from keras_sep.evaluation import evaluate, open_data
+from keras_sep.inference import Separator
+
+NUM_MIXTURES = 200
+# None: whole files.
+LENGTHS = {"segments": 4.0, "whole_files": None}
+METRICS = ("si-snri", "sdri", "stoi", "pesq")
 
 # The voices of the bundled mixtures: telephone prompts.
 PROMPTS = ("allison_smith", "carlo_flora", "june_wallack", "maxim_topal")
@@ -47,12 +54,17 @@ with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mi
 
 ## Scores
 
-Mean SI-SNRi in dB over 200 seeded mixtures of 4 s, two different voices, -2.5 to 2.5 dB each
-(`examples/evaluate_separator.py`):
+Means over 200 seeded mixtures of two different voices, -2.5 to 2.5 dB each, with 95 % bootstrap
+intervals; STOI and PESQ (narrow band) also of the mixtures as they are, before the arrow. Some
+mixtures are too short for these two, `scores.json` has the numbers.
 
-| voices | SI-SNRi | 95 % interval | quartiles |
-| --- | --- | --- | --- |
-{scores}
+Segments of 4 s (`keras-sep evaluate corpus/test corpus/unseen --seconds 4`):
+
+{segments}
+
+Whole files, mostly words and short sentences, cut to the shorter one (without `--seconds`):
+
+{whole_files}
 
 `test` holds new recordings of the voices it was trained on, `unseen` four voices it never heard,
 `prompts` only the four voices of `test` that the bundled mixtures are of, telephone prompts. Why
@@ -72,18 +84,68 @@ and the two estimates may swap within a recording. Not meant for listening in on
 """
 
 
+class Unprocessed:
+    """Gives the mixture for every source."""
+
+    def __init__(self, separator):
+        self.num_sources, self.sample_rate = separator.num_sources, separator.sample_rate
+
+    def separate(self, mixture):
+        return np.stack([mixture] * self.num_sources)
+
+
+def score(separator, folder: Path, seconds: float | None) -> dict:
+    """`Evaluation.summary` with the mean of `seconds`, and that of the mixtures `unprocessed`."""
+    data = open_data(folder, separator.num_sources, separator.sample_rate, NUM_MIXTURES, seconds)
+    evaluation = evaluate(separator, data, METRICS)
+    return {
+        "seconds": round(np.mean([mixture.seconds for mixture in evaluation.mixtures]), 2),
+        **evaluation.summary(),
+        "unprocessed": evaluate(Unprocessed(separator), data, ("stoi", "pesq")).summary(),
+    }
+
+
+def table(scores: dict) -> str:
+    """Markdown, one row a folder."""
+
+    def cell(row, digits=2):
+        if row["mean"] is None:
+            return "–"
+        low, high = row["interval_95"]
+        return f"{row['mean']:.{digits}f} ({low:.{digits}f} … {high:.{digits}f})"
+
+    rows = [
+        "| voices | SI-SNRi (dB) | its quartiles | SDRi (dB) | STOI | PESQ |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in scores.items():
+        quartiles = " / ".join(f"{value:.2f}" for value in row["si-snri"]["quartiles"])
+        before = {metric: values["mean"] or 0 for metric, values in row["unprocessed"].items()}
+        rows.append(
+            f"| {name} | {cell(row['si-snri'])} | {quartiles} | {cell(row['sdri'])} | "
+            f"{before['stoi']:.3f} → {cell(row['stoi'], 3)} | "
+            f"{before['pesq']:.2f} → {cell(row['pesq'])} |"
+        )
+    return "\n".join(rows)
+
+
 def main(run: Path, corpus: Path, out: Path):
     config = json.loads((run / "config.json").read_text())
     best = json.loads((run / "best.json").read_text())
     with open(run / "log.csv", newline="") as file:
         log = list(csv.DictReader(file))
     model = keras.saving.load_model(run / "best.keras", compile=False)
-    scores = {name: summarize(score(model, corpus / name)) for name in ("test", "unseen")}
+    separator = Separator(model)
     with tempfile.TemporaryDirectory() as prompts:
         for speaker in PROMPTS:
             (Path(prompts) / speaker).symlink_to((corpus / "test" / speaker).resolve())
-        scores["prompts"] = summarize(score(model, Path(prompts)))
-    print_scores(scores)
+        folders = {"test": corpus / "test", "unseen": corpus / "unseen", "prompts": Path(prompts)}
+        scores = {
+            length: {name: score(separator, folder, seconds) for name, folder in folders.items()}
+            for length, seconds in LENGTHS.items()
+        }
+    tables = {length: table(rows) for length, rows in scores.items()}
+    print(*tables.values(), sep="\n\n")
 
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / f"{out.name}.keras")
@@ -115,11 +177,7 @@ def main(run: Path, corpus: Path, out: Path):
         "epoch": best["epoch"],
         "epochs": len(log),
         "best": best["val_si_snr_improvement"],
-        "scores": "\n".join(
-            f"| {name} | {row['mean']} | {' … '.join(map(str, row['interval_95']))} | "
-            f"{' / '.join(map(str, row['quartiles']))} |"
-            for name, row in scores.items()
-        ),
+        **tables,
     }
     (out / "README.md").write_text(CARD.format(**values))
 

@@ -24,6 +24,7 @@ ARROWS = {
     "convert": {"models"},
     "export": {"models", "layers"},
     "inference": {"export", "models", "layers", "data"},
+    "evaluation": {"inference", "data"},
 }
 
 

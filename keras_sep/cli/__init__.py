@@ -7,6 +7,7 @@ import typer
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
 from keras_sep.cli.convert import convert
+from keras_sep.cli.evaluate import evaluate
 from keras_sep.cli.export import export
 from keras_sep.cli.info import info
 from keras_sep.cli.separate import separate
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(separate)
 app.command()(train)
+app.command()(evaluate)
 app.command()(export)
 app.command()(convert)
 app.command()(info)

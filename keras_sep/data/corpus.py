@@ -75,20 +75,35 @@ class Recordings:
         """
         for _ in range(_MAX_DRAWS):
             segment = self._assemble(rng, samples)
-            if segment is not None and rms(segment) > _SILENCE_RMS:
+            if segment is not None and is_audible(segment):
                 return segment
         raise audio.AudioError(
             f"{self.name}: {_MAX_DRAWS} random segments were silent (below -60 dBFS) or "
             "unreadable; remove these recordings or replace them by audible ones."
         )
 
+    def draw_file(self, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+        """Draws a whole file, with probability proportional to its length.
+
+        Returns:
+            Its path, and float32 `(samples,)`.
+
+        Raises:
+            AudioError: It is damaged.
+        """
+        recording = self._choose(rng)
+        return recording.info.path, self._read(recording, 0, recording.samples)
+
+    def _choose(self, rng):
+        position = rng.integers(self._ends[-1])
+        return self.recordings[np.searchsorted(self._ends, position, side="right")]
+
     def _assemble(self, rng, samples):
         """A segment, silent or not; None if a file drawn for it turns out to be damaged."""
         segment = np.zeros(samples, "float32")
         position = 0
         while position < samples:
-            which = np.searchsorted(self._ends, rng.integers(self._ends[-1]), side="right")
-            recording = self.recordings[which]
+            recording = self._choose(rng)
             if recording.samples >= samples:
                 start = rng.integers(recording.samples - samples + 1)
             elif position == 0:
@@ -122,6 +137,11 @@ class Recordings:
 def rms(waveform: np.ndarray) -> float:
     """Root mean square of `(samples,)`."""
     return math.sqrt(np.dot(waveform, waveform) / len(waveform))
+
+
+def is_audible(waveform: np.ndarray) -> bool:
+    """Whether `(samples,)` is a source and not background: an RMS above -60 dBFS."""
+    return rms(waveform) > _SILENCE_RMS
 
 
 def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
@@ -172,7 +192,7 @@ def scan(
         if info.sample_rate != sample_rate and not resample:
             return (
                 f"{path} has {info.sample_rate} Hz instead of {sample_rate} Hz; "
-                "pass resample=True to use it."
+                "resample=True (--resample) uses it."
             )
         samples = int(info.frames * sample_rate / info.sample_rate)
         return Recording(info, samples) if samples else f"{path} is shorter than one sample."

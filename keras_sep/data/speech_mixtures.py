@@ -199,6 +199,14 @@ class SpeechMixtures(keras.utils.PyDataset):
             self._last_batch_drawn = True
         return mixture, sources
 
+    def draw_speakers(self, rng: np.random.Generator) -> list[corpus.Recordings]:
+        """Draws different speakers, as many as a mixture may have."""
+        num_speakers = self.num_sources
+        if self.min_sources is not None:
+            num_speakers = rng.integers(self.min_sources, num_speakers, endpoint=True)
+        voices = rng.choice(len(self._voices), num_speakers, replace=False, p=self._probabilities)
+        return [self._voices[voice] for voice in voices]
+
     def check_speakers(self) -> None:
         """Reads a segment of every speaker, and of the noise.
 
@@ -225,13 +233,10 @@ class SpeechMixtures(keras.utils.PyDataset):
 
     def _mix(self, rng, mixture, sources):
         """Fills `mixture` `(samples,)` and `sources`, zeros of `(num_sources, samples)`."""
-        num_speakers = self.num_sources
-        if self.min_sources is not None:
-            num_speakers = rng.integers(self.min_sources, num_speakers, endpoint=True)
-        voices = rng.choice(len(self._voices), num_speakers, replace=False, p=self._probabilities)
+        voices = self.draw_speakers(rng)
         responses = self._rooms.draw(rng) if self._rooms else itertools.repeat(None)
         for source, voice, response in zip(sources, voices, responses, strict=False):
-            source[:] = self._draw_source(rng, self._voices[voice], response)
+            source[:] = self._draw_source(rng, voice, response)
         np.sum(sources, axis=0, out=mixture)
         noise = self._draw_noise(rng, mixture)
         if self.noise_target:

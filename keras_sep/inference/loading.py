@@ -14,7 +14,7 @@ def load_separator(path: Path | None):
 
     Args:
         path: A `.keras` file; a SavedModel, `<name>/<version>`; the folder of its versions,
-            `<name>`, for the newest; None for the bundled model.
+            `<name>`, for the newest; the folder of a run; None for the bundled model.
 
     Returns:
         The model, with attributes `num_sources` and `sample_rate`.
@@ -26,6 +26,8 @@ def load_separator(path: Path | None):
         import keras
 
         path = bundled_model(keras.config.backend())
+    if (path / "best.keras").is_file():
+        path = path / "best.keras"
     if path.is_dir():
         return _load_saved_model(path)
     if not path.exists():

@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(autouse=True)
-def scripts_import_each_other(monkeypatch):
+def scripts_can_be_imported(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
 
 
@@ -32,11 +32,6 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def run(monkeypatch, script, *arguments):
-    monkeypatch.setattr(sys, "argv", [script.__file__, *map(str, arguments)])
-    script.main()
-
-
 def test_train_conv_tasnet(corpus, tmp_path):
     import train_conv_tasnet
 
@@ -45,9 +40,8 @@ def test_train_conv_tasnet(corpus, tmp_path):
     assert names == {"backup", "best.json", "best.keras", "curves.png", "log.csv"}
 
 
-def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
+def test_bundle_separator(corpus, tmp_path, monkeypatch):
     import bundle_separator
-    import evaluate_separator
 
     run_folder, bundle = tmp_path / "run", tmp_path / "tiny_8k"
     run_folder.mkdir()
@@ -71,50 +65,23 @@ def test_evaluate_and_bundle(corpus, tmp_path, monkeypatch, capsys):
     (run_folder / "log.csv").write_text(
         "epoch,learning_rate,val_si_snr_improvement\n0,0.001,1.5\n1,0.0005,1.2\n"
     )
-    monkeypatch.setattr(bundle_separator.score, "__defaults__", (10, 0.5, 0))
+    monkeypatch.setattr(bundle_separator, "NUM_MIXTURES", 3)
+    monkeypatch.setattr(bundle_separator, "LENGTHS", {"segments": 0.5, "whole_files": None})
     monkeypatch.setattr(bundle_separator, "PROMPTS", ("a", "b"))
     bundle_separator.main(run_folder, corpus, bundle)
     names = {path.name for path in bundle.iterdir()}
     assert names == {"1", "README.md", "config.json", "log.csv", "scores.json", "tiny_8k.keras"}
     scores = json.loads((bundle / "scores.json").read_text())
     card = (bundle / "README.md").read_text()
-    assert f"| test | {scores['test']['mean']} |" in card
+    assert set(scores) == {"segments", "whole_files"}
+    for rows in scores.values():
+        assert set(rows) == {"test", "unseen", "prompts"}
+        assert rows["test"]["si-snri"]["mixtures"] == 3
+        assert f"| test | {rows['test']['si-snri']['mean']:.2f} (" in card
+        assert f" | {rows['test']['unprocessed']['stoi']['mean']:.3f} → " in card
+    assert scores["segments"]["test"]["seconds"] == 0.5
+    assert scores["whole_files"]["test"]["seconds"] == 2.5
     assert "500 steps of 8 mixtures" in card
-
-    report = tmp_path / "report.json"
-    arguments = ["--mixtures", 10, "--seconds", 0.5, "--json", report]
-    run(
-        monkeypatch,
-        evaluate_separator,
-        bundle / "tiny_8k.keras",
-        corpus / "test",
-        corpus / "unseen",
-        *arguments,
-    )
-    assert json.loads(report.read_text()) == {name: scores[name] for name in ("test", "unseen")}
-    assert set(scores) == {"test", "unseen", "prompts"}
-    assert "unseen" in capsys.readouterr().out
-
-
-class Idle:
-    """Gives the mixture back as every source."""
-
-    num_sources, sample_rate = 2, 8000
-
-    def predict_on_batch(self, mixture):
-        return np.stack([mixture, mixture], axis=1)
-
-
-def test_scores(corpus):
-    from evaluate_separator import score, summarize
-
-    improvements = score(Idle(), corpus / "test", num_mixtures=12, seconds=0.5)
-    assert improvements.shape == (12,)
-    np.testing.assert_allclose(improvements, 0, atol=1e-4)
-    summary = summarize(np.array([1.0, 2.0, 3.0, 4.0]))
-    assert (summary["mean"], summary["mixtures"]) == (2.5, 4)
-    assert summary["interval_95"][0] < 2.5 < summary["interval_95"][1]
-    assert summary["quartiles"] == [1.75, 2.5, 3.25]
 
 
 def test_bundled_mixtures_are_the_sums_of_their_references():
