@@ -45,8 +45,8 @@ class Segments:
         self._mixtures = SpeechMixtures(
             folder,
             num_sources,
-            seconds,
-            sample_rate,
+            segment_seconds=seconds,
+            sample_rate=sample_rate,
             batch_size=_BATCH_SIZE,
             num_batches=-(-num_mixtures // _BATCH_SIZE),
             resample=resample,
