@@ -10,7 +10,8 @@ from pathlib import Path
 
 import keras
 
-from keras_sep.models import ConvTasNet
+from keras_sep.export.fold_batch_norm import fold_batch_norm
+from keras_sep.models import ConvTasNet, MobileNet
 
 METADATA = "assets.extra/keras_sep.json"
 
@@ -21,13 +22,16 @@ keras_sep.export.export_saved_model(model, sys.argv[2])
 """
 
 
-def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
-    """Writes a separator as a SavedModel, beside and then renamed into place.
+def export_saved_model(model: ConvTasNet | MobileNet, path: str | os.PathLike) -> Path:
+    """Writes a model as a SavedModel, beside and then renamed into place.
 
-    The signature `serving_default` maps `mixture`, float32 `[-1, -1]` (batch, samples), to
-    `sources`, float32 `[-1, num_sources, -1]`. The graph has no XLA-compiled function, which
+    A separator's signature `serving_default` maps `mixture`, float32 `[-1, -1]` (batch, samples),
+    to `sources`, float32 `[-1, num_sources, -1]`. The graph has no XLA-compiled function, which
     TensorFlow Serving would refuse. The model's configuration lies in
     `assets.extra/keras_sep.json`.
+
+    A MobileNet's maps `images`, float32 `[-1, height, width, channels]`, to `probabilities`,
+    float32 `[-1, num_classes]`, or without the top to `features`. Its normalizations are folded.
 
     A causal model with "same" padding gets two more, to run on streams: `initial_state` maps
     `batch_size`, an int32 scalar, to `state_0`, `state_1` …; `stream` maps `mixture` (a whole
@@ -35,8 +39,8 @@ def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
     `ConvTasNet.step` does.
 
     Args:
-        model: A built `ConvTasNet`, on any backend. From JAX or PyTorch a child process with
-            TensorFlow writes it.
+        model: A built `ConvTasNet` or a `MobileNet`, on any backend. From JAX or PyTorch a child
+            process with TensorFlow writes it.
         path: The folder to make, for TensorFlow Serving `<base>/<name>/<version number>`.
 
     Returns: The path.
@@ -47,8 +51,8 @@ def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
         RuntimeError: The child process failed; the message ends with what it said.
     """
     path = Path(path)
-    if not isinstance(model, ConvTasNet):
-        raise ValueError(f"model must be a ConvTasNet, got {type(model).__name__}")
+    if not isinstance(model, ConvTasNet | MobileNet):
+        raise ValueError(f"model must be a ConvTasNet or MobileNet, got {type(model).__name__}")
     if not model.built:
         raise ValueError("model must be built, with model.build((None, None)) or a first call")
     if path.exists():
@@ -68,26 +72,48 @@ def export_saved_model(model: ConvTasNet, path: str | os.PathLike) -> Path:
 def _write(model, path):
     import tensorflow as tf
 
+    archive = keras.export.ExportArchive()
+    metadata = {
+        "class_name": type(model).__name__,
+        "config": model.get_config(),
+        "keras_version": keras.__version__,
+        "tensorflow_version": tf.__version__,
+    }
+    if isinstance(model, MobileNet):
+        _add_classifier(archive, fold_batch_norm(model))
+    else:
+        _add_separator(archive, model)
+        metadata |= {"sample_rate": model.sample_rate, "num_sources": model.num_sources}
+    archive.write_out(os.fspath(path), verbose=False)
+    (path / METADATA).parent.mkdir(exist_ok=True)
+    (path / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def _add_classifier(archive, model):
+    import tensorflow as tf
+
+    def serving_default(images):
+        outputs = model(images, training=False)
+        if model.include_top:
+            return {"probabilities": tf.nn.softmax(outputs)}
+        return {"features": outputs}
+
+    archive.track(model)
+    images = tf.TensorSpec((None, *model.input_shape), tf.float32, name="images")
+    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+
+
+def _add_separator(archive, model):
+    import tensorflow as tf
+
     def serving_default(mixture):
         return {"sources": model(mixture, training=False)}
 
-    archive = keras.export.ExportArchive()
     archive.track(model)
     mixture = tf.TensorSpec((None, None), tf.float32, name="mixture")
     archive.add_endpoint("serving_default", serving_default, input_signature=[mixture])
     if model.causal and model.padding == "same":
         _add_stream(archive, model, mixture)
-    archive.write_out(os.fspath(path), verbose=False)
-    metadata = {
-        "class_name": type(model).__name__,
-        "config": model.get_config(),
-        "sample_rate": model.sample_rate,
-        "num_sources": model.num_sources,
-        "keras_version": keras.__version__,
-        "tensorflow_version": tf.__version__,
-    }
-    (path / METADATA).parent.mkdir(exist_ok=True)
-    (path / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
 
 
 def _add_stream(archive, model, mixture):

@@ -2,8 +2,12 @@
 
 from keras_sep.layers.cumulative_layer_normalization import CumulativeLayerNormalization
 from keras_sep.layers.depthwise_conv_1d import DepthwiseConv1D
+from keras_sep.layers.depthwise_conv_2d import DepthwiseConv2D
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
+from keras_sep.layers.depthwise_separable_conv_2d import DepthwiseSeparableConv2D
 from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
+from keras_sep.layers.inverted_residual import InvertedResidual
+from keras_sep.layers.squeeze_excite import SqueezeExcite
 from keras_sep.layers.temporal_block import TemporalBlock
 from keras_sep.layers.temporal_conv_net import TemporalConvNet
 from keras_sep.layers.waveform_decoder import WaveformDecoder
@@ -12,8 +16,12 @@ from keras_sep.layers.waveform_encoder import WaveformEncoder
 __all__ = [
     "CumulativeLayerNormalization",
     "DepthwiseConv1D",
+    "DepthwiseConv2D",
     "DepthwiseSeparableConv1D",
+    "DepthwiseSeparableConv2D",
     "GlobalLayerNormalization",
+    "InvertedResidual",
+    "SqueezeExcite",
     "TemporalBlock",
     "TemporalConvNet",
     "WaveformDecoder",

@@ -3,10 +3,14 @@
 The one module of the layers that looks at the backend. Both forms compute
 
     output[b, t, c] = sum over k of kernel[k, c] · inputs[b, strides·t + dilation·k, c]
+
+and likewise over the rows and columns of images.
 """
 
 import keras
 from keras import ops
+
+from keras_sep.layers.padding import named_padding, output_size, pad
 
 
 def shifted(inputs, kernel, strides: int, dilation: int):
@@ -38,6 +42,54 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1):
     Returns: `(batch, (frames - dilation·(taps - 1) - 1) // strides + 1, channels)`.
     """
     return (shifted if _compiler_fuses() else native)(inputs, kernel, strides, dilation)
+
+
+def shifted_2d(inputs, kernel, strides: int, dilation: int, padding: str):
+    """Sum of shifted multiply-adds, one per tap, that a compiler fuses into one pass."""
+    taps = kernel.shape[0]
+    height, width = (
+        output_size(n, taps, strides, dilation, padding) for n in ops.shape(inputs)[1:3]
+    )
+    rows, columns = strides * (height - 1) + 1, strides * (width - 1) + 1
+    padded = pad(inputs, taps, strides, dilation, padding)
+    return sum(
+        padded[:, i : i + rows : strides, j : j + columns : strides]
+        * kernel[i // dilation, j // dilation]
+        for i in range(0, taps * dilation, dilation)
+        for j in range(0, taps * dilation, dilation)
+    )
+
+
+def native_2d(inputs, kernel, strides: int, dilation: int, padding: str):
+    """The backend's own depthwise convolution; "same" and "valid" need no padded copy."""
+    padding = named_padding(kernel.shape[0], strides, dilation, padding)
+    if padding not in ("same", "valid"):
+        inputs = pad(inputs, kernel.shape[0], strides, dilation, padding)
+        padding = "valid"
+    return ops.depthwise_conv(
+        inputs, kernel[..., None], strides, padding, "channels_last", dilation
+    )
+
+
+def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
+    """Depthwise convolution of images.
+
+    Measured on 2 cores (AVX2) with kernels of 3, in batches of 8. JAX, MobileNet V1 at 224², the
+    form alone changed: inference 0.83 s native, 0.12 s shifted, training step 5.7 s and 1.4 s.
+    PyTorch, V1's 13 depthwise convolutions forward: 10 ms native on channels-last memory, which
+    Keras sees to, 25 ms on other memory, 40 ms shifted.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(taps, taps, channels)`.
+        strides: Pixels from one output to the next.
+        dilation: Pixels from one tap to the next.
+        padding: "valid", "same", "torch" or "keras", see `keras_sep.layers.padding`.
+
+    Returns: `(batch, new_height, new_width, channels)`.
+    """
+    form = shifted_2d if _compiler_fuses() else native_2d
+    return form(inputs, kernel, strides, dilation, padding)
 
 
 def _compiler_fuses() -> bool:

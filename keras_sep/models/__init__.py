@@ -1,5 +1,7 @@
 """Complete models, written to read like their papers."""
 
 from keras_sep.models.conv_tasnet import ConvTasNet
+from keras_sep.models.costs import LayerCost, layer_costs, multiply_adds
+from keras_sep.models.mobilenet import MobileNet
 
-__all__ = ["ConvTasNet"]
+__all__ = ["ConvTasNet", "LayerCost", "MobileNet", "layer_costs", "multiply_adds"]

@@ -41,6 +41,13 @@ def test_costs_add_up():
     assert sum(row.multiply_adds for row in rows) == products * 1000
 
 
+def test_mobilenet_of_the_papers_table(monkeypatch, capsys):
+    code, out, _ = run(monkeypatch, capsys, "mobilenet_v1", "--alpha", "0.5", "--resolution", "160")
+    assert code == 0
+    assert "1,342,536" in out
+    assert "76.5 M per image" in out
+
+
 def test_files_and_folders(tmp_path, monkeypatch, capsys):
     model = ConvTasNet(filters=8, bottleneck_dim=4, hidden_dim=4, num_blocks=2, num_repeats=1)
     model.build((None, None))
@@ -58,7 +65,12 @@ def test_files_and_folders(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("papers_best", "preset must be one of"), ("no/such.keras", "does not exist"), (".", "holds")],
+    [
+        ("mobilenet_v4", "version must be one of"),
+        ("papers_best", "preset must be one of"),
+        ("no/such.keras", "does not exist"),
+        (".", "holds"),
+    ],
 )
 def test_what_is_no_model(name, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

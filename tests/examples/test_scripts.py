@@ -108,6 +108,19 @@ def test_demo_separates_the_bundled_mixtures(tmp_path, capsys):
     assert min(gains) > 3, "the bundled model separates"
 
 
+def test_mobilenet_cost(tmp_path, capsys):
+    import mobilenet_cost
+
+    rows = mobilenet_cost.main(tmp_path / "cost.png", channels=[4, 8], size=6, repeats=2)
+    assert (tmp_path / "cost.png").stat().st_size > 10_000
+    assert len(rows) == 4
+    for row in rows:
+        for quantity in ("parameters", "multiply_adds"):
+            assert mobilenet_cost.ratio(row, quantity) == pytest.approx(mobilenet_cost.theory(row))
+        assert min(row["full"]["seconds"], row["separable"]["seconds"]) > 0
+    assert "1/N + 1/D_K²" in capsys.readouterr().out
+
+
 def test_make_mixtures(corpus, tmp_path, monkeypatch):
     sys.path.insert(0, str(EXAMPLES / "data"))
     try:

@@ -10,7 +10,7 @@ import pytest
 
 import keras_sep
 from keras_sep.export import export_saved_model, load_saved_model
-from keras_sep.models import ConvTasNet
+from keras_sep.models import ConvTasNet, MobileNet
 
 LENGTHS = (1, 15, 16, 17, 1000)
 
@@ -128,6 +128,24 @@ def test_other_models_have_no_stream(exported):
     import tensorflow as tf
 
     assert list(tf.saved_model.load(exported).signatures) == ["serving_default"]
+
+
+@pytest.mark.parametrize("include_top", [True, False])
+def test_mobilenet(include_top, tmp_path):
+    import tensorflow as tf
+
+    classifier = MobileNet("v1", 0.1, num_classes=5, include_top=include_top)
+    export_saved_model(classifier, tmp_path / "1")
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
+    images = np.random.default_rng(0).normal(size=(2, 33, 40, 3)).astype("float32")
+    outputs = classifier(images)
+    outputs = keras.ops.softmax(outputs) if include_top else outputs
+    name = "probabilities" if include_top else "features"
+    np.testing.assert_allclose(
+        served(images=tf.constant(images))[name],
+        keras.ops.convert_to_numpy(outputs),
+        atol=1e-5,
+    )
 
 
 def test_an_existing_folder_is_left_alone(model, exported):

@@ -1,0 +1,33 @@
+"""MobileNets without batch normalizations."""
+
+import keras
+
+from keras_sep.layers.normalized_conv_2d import NormalizedConv2D
+from keras_sep.models import MobileNet
+
+
+def fold_batch_norm(model: MobileNet) -> MobileNet:
+    """A new model that gives the same outputs, its normalizations folded into the kernels.
+
+    The model itself scales its kernels in every call; the new one has them scaled, and biases in
+    place of normalizations (`normalization=None`). It is to be used, not to be trained on.
+
+    Raises:
+        ValueError: `model` is no `MobileNet`.
+    """
+    if not isinstance(model, MobileNet):
+        raise ValueError(f"model must be a MobileNet, got {type(model).__name__}")
+    folded = MobileNet.from_config({**model.get_config(), "normalization": None})
+    for old, new in zip(_weighted_layers(model), _weighted_layers(folded), strict=True):
+        if isinstance(old, NormalizedConv2D):
+            kernel, bias = old.folded()
+            new.kernel.assign(kernel)
+            new.bias.assign(bias)
+        else:
+            new.set_weights(old.get_weights())
+    return folded
+
+
+def _weighted_layers(model):
+    kinds = (NormalizedConv2D, keras.layers.Dense)
+    return [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]

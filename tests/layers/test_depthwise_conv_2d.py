@@ -1,0 +1,109 @@
+"""The 2-D depthwise convolution against Keras's and PyTorch's; its forms against each other."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from numerics import gradients, layer_gradients, run
+
+from keras_sep.layers import DepthwiseConv2D, depthwise_forms
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+def built(inputs, *arguments, **keywords):
+    layer = DepthwiseConv2D(*arguments, **keywords)
+    layer.build(inputs.shape)
+    layer.bias.assign(normal(inputs.shape[-1]))
+    return layer
+
+
+def by_torch(inputs, layer, padding):
+    """PyTorch's convolution after explicit zeros: left, right, top, bottom."""
+    kernel = torch.from_numpy(ops.convert_to_numpy(layer.kernel).transpose(2, 3, 0, 1).copy())
+    images = torch.nn.functional.pad(torch.from_numpy(inputs.transpose(0, 3, 1, 2)), padding)
+    outputs = torch.nn.functional.conv2d(
+        images,
+        kernel,
+        torch.from_numpy(ops.convert_to_numpy(layer.bias).copy()),
+        layer.strides,
+        dilation=layer.dilation_rate,
+        groups=len(kernel),
+    )
+    return outputs.numpy().transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("kernel_size", [2, 3, 5])
+def test_equals_keras_in_value_and_gradient(kernel_size, strides, dilation, padding):
+    x = normal(2, 9, 12, 3)
+    layer = built(x, kernel_size, strides, dilation, padding)
+    theirs = keras.layers.DepthwiseConv2D(
+        kernel_size, strides, padding, dilation_rate=dilation, data_format="channels_last"
+    )
+    theirs.build(x.shape)
+    theirs.set_weights(layer.get_weights())
+    y = run(layer, x)
+    np.testing.assert_allclose(y, run(theirs, x), atol=1e-5)
+    cotangent = normal(*y.shape)
+    pairs = zip(
+        layer_gradients(layer, x, cotangent), layer_gradients(theirs, x, cotangent), strict=True
+    )
+    for ours, expected in pairs:
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 2)]
+)
+def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
+    """torchvision pads (k - 1) // 2 · d on each side; Keras k // 2 - 1 and k // 2 when striding."""
+    x = normal(2, 9, 12, 3)
+    half = (kernel_size - 1) // 2 * dilation
+    before = half if strides == 1 else half - 1
+    for padding, zeros in {
+        "torch": (half, half, half, half),
+        "keras": (before, half, before, half),
+    }.items():
+        layer = built(x, kernel_size, strides, dilation, padding)
+        y = run(layer, x)
+        np.testing.assert_allclose(y, by_torch(x, layer, zeros), atol=1e-5)
+        assert layer.compute_output_shape(x.shape) == y.shape
+
+
+@pytest.mark.parametrize(("taps", "strides", "dilation"), [(3, 1, 1), (5, 2, 1), (3, 2, 2)])
+@pytest.mark.parametrize("padding", ["same", "torch"])
+def test_forms_agree_in_value_and_gradient(taps, strides, dilation, padding):
+    x, kernel = normal(2, 9, 12, 3), normal(taps, taps, 3)
+    forms = (depthwise_forms.shifted_2d, depthwise_forms.native_2d)
+    shifted, native = (
+        run(lambda x, k, form=form: form(x, k, strides, dilation, padding), x, kernel)
+        for form in forms
+    )
+    np.testing.assert_allclose(shifted, native, atol=1e-5)
+    cotangent = normal(*shifted.shape)
+    by_form = [
+        gradients(
+            lambda x, k, form=form: ops.sum(
+                ops.multiply(form(x, k, strides, dilation, padding), cotangent)
+            ),
+            x,
+            kernel,
+        )
+        for form in forms
+    ]
+    for ours, theirs in zip(*by_form, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("argument", ["kernel_size", "strides", "dilation_rate", "padding"])
+def test_arguments_out_of_range(argument):
+    with pytest.raises(ValueError, match=argument):
+        DepthwiseConv2D(**({"kernel_size": 3} | {argument: 0}))
