@@ -27,6 +27,7 @@ SMALLER = {
     "keras-sep train": "keras-sep train --filters 16 --bottleneck-dim 8 --hidden-dim 8 "
     "--skip-dim 8 --num-blocks 2 --num-repeats 1 --segment-seconds 0.25 --steps 2 "
     "--valid-mixtures 4 --epochs 1",
+    "keras-sep evaluate": "keras-sep evaluate --mixtures 2",
 }
 
 
@@ -77,7 +78,7 @@ def test_shell(workplace, monkeypatch):
     lines = re.sub(r"\\\n *", "", snippets("sh")).splitlines()
     stages = [stage.strip() for line in lines for stage in line.split(" #")[0].split("|")]
     commands = [shlex.split(stage) for stage in stages if stage.startswith("keras-sep")]
-    assert len(commands) == 9
+    assert len(commands) == 12
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1000))))
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)

@@ -58,14 +58,14 @@ def test_equals_all_remixes(sizes):
 def test_nearly_perfect_estimates():
     """Errors 30 and more dB below four seconds of sound.
 
-    In half of the examples two estimates of one mixture besides hold opposite sounds 30 dB louder.
-    The error by inner products in float32 is then up to 0.2 dB off.
+    In some examples two estimates of one mixture besides hold opposite sounds 30 or 60 dB louder.
+    The loss by inner products in float32 is then off by 0.2 dB, or no number.
     """
     rng = np.random.default_rng(0)
     parts, noise = rng.normal(size=(2, 4, 32000))
     hidden = rng.normal(size=32000) * np.array([[1], [-1], [0], [0]])
     mixtures = np.stack([parts[:2].sum(0), parts[2:].sum(0)])
-    scales = itertools.product([10**-1.5, 1e-2, 1e-4, 0], [0, 30])
+    scales = itertools.product([10**-1.5, 1e-2, 1e-4, 0], [0, 30, 1000])
     estimates = np.float32([parts + error * noise + level * hidden for error, level in scales])
     mixtures = np.float32([mixtures] * len(estimates))
     result = run(DEFAULT, mixtures, estimates)
@@ -86,9 +86,10 @@ def test_no_order_matters(seed):
     np.testing.assert_allclose(run(DEFAULT, *other), value, atol=1e-4)
 
 
-@pytest.mark.parametrize("max_snr", [10.0, 40.0])
+@pytest.mark.parametrize("max_snr", [-5.0, 10.0, 40.0])
 def test_the_threshold(max_snr):
-    mixtures, estimates = case(2, 4, error=0.1)
+    """Of estimates so poor that which remix is the best depends on it."""
+    mixtures, estimates = case(2, 4, batch=32, error=1.5)
     examples = zip(mixtures, estimates, strict=True)
     expected = [best_remix(*example, max_snr)[0] for example in examples]
     result = run(MixtureInvariant(max_snr, reduction=None), mixtures, estimates)
@@ -104,20 +105,25 @@ def test_twelve_estimates_compile():
 
 
 def test_a_silent_mixture():
-    """The loss is that of `ThresholdSNR`; its estimates are silenced."""
-    mixtures, estimates = case(2, 2, batch=2)
-    mixtures[:, 1] = 0
-    estimates[:, 1] *= 0.1
+    """The loss and the choice are those of `ThresholdSNR`."""
+    rng = np.random.default_rng(0)
+    sound, error, other = rng.normal(size=(3, 32, 60))
+    faint = 10 ** rng.uniform(-2, 0, (32, 1)) * other
+    mixtures = np.float32(np.stack([sound, 0 * sound], axis=1))
+    estimates = np.float32(np.stack([sound + 0.01 * error, faint], axis=1))
+    everything, nothing = estimates.sum(1), 0 * estimates[:, 0]
     options = [estimates, estimates[:, ::-1]]
-    options += [np.stack([estimates.sum(1), 0 * estimates[:, 0]], axis=1)]
+    options += [np.stack(pair, axis=1) for pair in ((everything, nothing), (nothing, everything))]
     criterion = ThresholdSNR(reduction=None)
     losses = [run(criterion, mixtures, remix).mean(-1) for remix in options]
     result = run(DEFAULT, mixtures, estimates)
     np.testing.assert_allclose(result, np.min(losses, axis=0), atol=1e-4)
-    everything = np.zeros_like(mixtures)
-    (gradient,) = gradients(
-        lambda x: ops.sum(MixtureInvariant().call(everything, x)), np.zeros_like(estimates)
-    )
+
+
+def test_silence_is_finite():
+    silence = np.zeros((1, 2, 60), "float32")
+    assert np.all(np.isfinite(run(DEFAULT, silence, silence)))
+    (gradient,) = gradients(lambda x: ops.sum(DEFAULT.call(silence, x)), silence)
     assert np.all(np.isfinite(gradient))
 
 

@@ -116,6 +116,13 @@ def test_silent_estimates_are_finite():
     assert np.all(np.isfinite(gradient))
 
 
+def test_a_faint_reference_is_not_worth_more():
+    """Than 0 dB for silence, as the energies have a floor."""
+    references, _ = case(0, (1, 2, 500))
+    references[:, 1] *= 1e-12
+    np.testing.assert_allclose(loss(references, 0 * references), [[0, 0]], atol=0.01)
+
+
 @given(st.floats(0.01, 100))
 def test_depends_on_no_common_scale(scale):
     """With a silent reference but for a constant, which changes neither gradient nor order."""
