@@ -66,6 +66,9 @@ def evaluate(
     model, folders = (paths[0], paths[1:]) if _is_model(paths[0]) else (None, paths)
     if not folders:
         raise UserError(f"give a folder of mixtures or of speakers besides the model {model}")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder; give one of mixtures or of speakers")
     chosen = [metric.strip() for metric in metrics.split(",")]
     _check_outputs(json_file, save)
     try:
