@@ -3,9 +3,13 @@
 from keras_sep.layers.cumulative_layer_normalization import CumulativeLayerNormalization
 from keras_sep.layers.depthwise_conv_1d import DepthwiseConv1D
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
+from keras_sep.layers.finite_scalar_quantizer import FiniteScalarQuantizer
 from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
+from keras_sep.layers.residual_stack import ResidualStack
+from keras_sep.layers.residual_vector_quantizer import ResidualVectorQuantizer
 from keras_sep.layers.temporal_block import TemporalBlock
 from keras_sep.layers.temporal_conv_net import TemporalConvNet
+from keras_sep.layers.vector_quantizer import VectorQuantizer
 from keras_sep.layers.waveform_decoder import WaveformDecoder
 from keras_sep.layers.waveform_encoder import WaveformEncoder
 
@@ -13,9 +17,13 @@ __all__ = [
     "CumulativeLayerNormalization",
     "DepthwiseConv1D",
     "DepthwiseSeparableConv1D",
+    "FiniteScalarQuantizer",
     "GlobalLayerNormalization",
+    "ResidualStack",
+    "ResidualVectorQuantizer",
     "TemporalBlock",
     "TemporalConvNet",
+    "VectorQuantizer",
     "WaveformDecoder",
     "WaveformEncoder",
 ]

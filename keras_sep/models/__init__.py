@@ -1,5 +1,8 @@
 """Complete models, written to read like their papers."""
 
 from keras_sep.models.conv_tasnet import ConvTasNet
+from keras_sep.models.vae import VAE
+from keras_sep.models.vqvae import VQVAE
+from keras_sep.models.vqvae2 import VQVAE2
 
-__all__ = ["ConvTasNet"]
+__all__ = ["VAE", "VQVAE", "VQVAE2", "ConvTasNet"]
