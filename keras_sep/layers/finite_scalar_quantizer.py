@@ -58,23 +58,24 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         bounded = self._bounded(inputs)
         rounded = ops.round(bounded)
         outputs = ops.stop_gradient(rounded) + (bounded - ops.stop_gradient(bounded))
-        return ops.cast(outputs / self._half_widths, self.compute_dtype)
+        return ops.cast(ops.divide(outputs, self._half_widths), self.compute_dtype)
 
     def encode(self, inputs):
         """Codes of vectors `(..., len(levels))`: int32 `(...)`, from 0 to `num_embeddings - 1`."""
-        digits = ops.cast(ops.round(self._bounded(inputs)) + self._half_widths, "int32")
-        return ops.sum(digits * self._strides, axis=-1)
+        digits = ops.add(ops.round(self._bounded(inputs)), self._half_widths)
+        return ops.sum(ops.multiply(ops.cast(digits, "int32"), self._strides), axis=-1)
 
     def decode(self, indices):
         """Vectors `(..., len(levels))` of codes `(...)`."""
-        digits = indices[..., None] // self._strides % np.array(self.levels, "int32")
-        levels = (ops.cast(digits, "float32") - self._half_widths) / self._half_widths
-        return ops.cast(levels, self.compute_dtype)
+        places = ops.floor_divide(ops.expand_dims(indices, -1), self._strides)
+        digits = ops.cast(ops.mod(places, np.array(self.levels, "int32")), "float32")
+        vectors = ops.subtract(ops.divide(digits, self._half_widths), 1.0)
+        return ops.cast(vectors, self.compute_dtype)
 
     def _bounded(self, inputs):
         """Between half a step below the lowest level and half a step above the highest."""
-        x = ops.tanh(ops.cast(inputs, "float32") + self._shifts)
-        return x * self._scales - self._offsets
+        x = ops.tanh(ops.add(ops.cast(inputs, "float32"), self._shifts))
+        return ops.subtract(ops.multiply(x, self._scales), self._offsets)
 
     def compute_output_shape(self, input_shape):
         return input_shape
