@@ -93,7 +93,9 @@ class VQVAE2(Autoencoder):
         residual = num_residual_blocks, residual_dim, rank
         # Encoders from the bottom up; all else from the top down, as it is used.
         self.encoders = [
-            encoder(hidden_dim, 2 if level else strides, *residual, name=f"encoder_{level}", **policy)
+            encoder(
+                hidden_dim, 2 if level else strides, *residual, name=f"encoder_{level}", **policy
+            )
             for level in range(num_levels)
         ]
         self.projections = [

@@ -79,7 +79,10 @@ def test_draws_are_uniform():
     """The first and the last one drawn are each of 8 vectors about equally often."""
     rng = np.random.default_rng(0)
     arrays = np.arange(8, dtype="float32")[:, None], np.ones(8, "float32")
-    draws = [compiled_draw(*map(ops.convert_to_tensor, (*arrays, r))) for r in rng.random((800, 5), "float32")]
+    draws = [
+        compiled_draw(*map(ops.convert_to_tensor, (*arrays, r)))
+        for r in rng.random((800, 5), "float32")
+    ]
     for place in (0, -1):
         drawn = [int(ops.convert_to_numpy(vectors)[place, 0]) for vectors in draws]
         assert np.all(np.abs(np.bincount(drawn, minlength=8) - 100) < 5 * np.sqrt(100))

@@ -60,9 +60,7 @@ def test_gradients_pass_straight_through_once():
 
 def test_the_codebooks_move_as_in_the_paper():
     layer = quantizer(ema_decay=0.8)
-    expected = [
-        Codebook(ops.convert_to_numpy(stage.sums), 0.8, 1e-5) for stage in layer.quantizers
-    ]
+    expected = [Codebook(ops.convert_to_numpy(stage.sums), 0.8, 1e-5) for stage in layer.quantizers]
     for step in range(3):
         x = normal(40, D, seed=step)
         residual = x
@@ -76,9 +74,7 @@ def test_the_codebooks_move_as_in_the_paper():
 
 def test_lucidrains():
     """Codes, outputs and codebooks of three training steps; their gradient differs (N times)."""
-    theirs = ResidualVQ(
-        dim=D, num_quantizers=N, codebook_size=K, decay=0.9, rotation_trick=False
-    )
+    theirs = ResidualVQ(dim=D, num_quantizers=N, codebook_size=K, decay=0.9, rotation_trick=False)
     ours = quantizer(ema_decay=0.9)
     for stage, codes in zip(ours.quantizers, theirs.codebooks, strict=True):
         stage.sums.assign(codes.numpy().copy())

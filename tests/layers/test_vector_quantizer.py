@@ -69,7 +69,9 @@ def losses_by(layer, weight, *names):
     def function(x, embeddings):
         (outputs, _, *losses), _ = layer.stateless_call([embeddings], fixed, x)
         losses = dict(zip(("codebook_loss", "commitment_loss"), losses, strict=True))
-        return ops.sum(ops.multiply(outputs, weight)) + sum(ops.mean(losses[name]) for name in names)
+        return ops.sum(ops.multiply(outputs, weight)) + sum(
+            ops.mean(losses[name]) for name in names
+        )
 
     fixed = layer.non_trainable_variables
     layer.call = layer.quantization
@@ -426,7 +428,7 @@ def test_a_codebook_that_stays(ema_decay, how):
         ({"commitment_cost": -1.0}, "commitment_cost must be at least 0, got -1.0"),
         ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 1, or be None, got 1.0"),
         ({"epsilon": 0.0}, "epsilon must be positive, got 0.0"),
-        ({"init": "zeros"}, "init must be \"uniform\" or \"kmeans\", got 'zeros'"),
+        ({"init": "zeros"}, 'init must be "uniform" or "kmeans", got \'zeros\''),
         ({"restart_threshold": 0.0}, "restart_threshold must be positive or None, got 0.0"),
         ({"ema_decay": None, "init": "kmeans"}, "which needs ema_decay"),
         ({"ema_decay": None, "restart_threshold": 1.0}, "which needs ema_decay"),
