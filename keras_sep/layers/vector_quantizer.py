@@ -39,7 +39,9 @@ class VectorQuantizer(keras.layers.Layer):
         N ← γN + (1 − γ)n,  m ← γm + (1 − γ)Σz,  e = m / Ñ,  Ñ = (N + ε) / (ΣN + Kε) · ΣN
 
     where n of the batch's vectors z have the code. N starts from ones and m from the codebook;
-    under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas.
+    under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas (the
+    loss that `fit` logs under `MirroredStrategy` can hold other replicas' additions to it too, as
+    `add_loss` mixes them; gradients are right).
     Everything is float32 inside under any dtype policy, and looking up codes takes 2 MB beyond a
     copy of the inputs.
 

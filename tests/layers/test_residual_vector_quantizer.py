@@ -95,8 +95,7 @@ def test_dropout_takes_the_first_quantizers_of_each_example():
     x = normal(300, 2, D)
     indices, sums = by_definition(x, codebooks(layer))
     np.testing.assert_array_equal(run(layer.encode, x), indices)
-    before = [stage.get_weights() for stage in layer.quantizers]
-    vectors, codes, *losses = layer.quantization(ops.convert_to_tensor(x), training=True)
+    vectors, codes, *_ = layer.quantization(ops.convert_to_tensor(x), training=True)
     codes, vectors = ops.convert_to_numpy(codes), ops.convert_to_numpy(vectors)
     used = (codes >= 0).sum(-1)
     assert np.all(used[:, 0] == used[:, 1])
@@ -109,7 +108,6 @@ def test_dropout_takes_the_first_quantizers_of_each_example():
     for index, stage in enumerate(layer.quantizers):  # Codebooks learn from what they quantized.
         total = ops.convert_to_numpy(stage.counts).sum()
         assert total == pytest.approx(0.99 * K + 0.01 * (used > index).sum(), rel=1e-5)
-        assert len(before[index]) == len(stage.get_weights())
 
 
 @pytest.mark.parametrize("quantizer_dropout", [False, True])
