@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -59,15 +60,19 @@ def theory(row: dict) -> float:
 
 
 def print_table(rows: list[dict]) -> None:
-    table = Table("N", "D_K", "parameters", "multiply-adds", "time", "1/N + 1/D_K²", "time ratio")
+    table = Table(
+        *("N", "D_K", "parameters", "M mult-adds", "ms", "theory", "measured"),
+        title="Full → separable convolution; theory is 1/N + 1/D_K²",
+        box=box.SIMPLE,
+    )
     for row in rows:
         full, separable = row["full"], row["separable"]
         table.add_row(
             str(row["filters"]),
             str(row["kernel_size"]),
             f"{full['parameters']:,} → {separable['parameters']:,}",
-            f"{full['multiply_adds'] / 1e6:,.1f} M → {separable['multiply_adds'] / 1e6:,.1f} M",
-            f"{1000 * full['seconds']:.1f} ms → {1000 * separable['seconds']:.1f} ms",
+            f"{full['multiply_adds'] / 1e6:,.1f} → {separable['multiply_adds'] / 1e6:,.1f}",
+            f"{1000 * full['seconds']:.1f} → {1000 * separable['seconds']:.1f}",
             f"{theory(row):.3f}",
             f"{ratio(row, 'seconds'):.3f}",
         )

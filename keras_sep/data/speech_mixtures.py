@@ -63,8 +63,6 @@ class SpeechMixtures(keras.utils.PyDataset):
     Args:
         folder: Holds `<speaker>/**/*.{wav,flac,ogg,mp3}`. Several channels are averaged.
         num_sources: Speakers in a mixture (C).
-        min_sources: Fewest speakers in a mixture, whose number is then uniform from this to
-            `num_sources`; None for always `num_sources`.
         segment_seconds: Length of a mixture in seconds.
         sample_rate: In Hz.
         batch_size: Mixtures in a batch.
@@ -74,6 +72,8 @@ class SpeechMixtures(keras.utils.PyDataset):
         noise_snr_range: Lowest and highest ratio of speech to noise in dB.
         noise_target: Whether the noise is one more source, the last, of shape
             `(batch, num_sources + 1, samples)` then.
+        min_sources: Fewest speakers in a mixture, whose number is then uniform from this to
+            `num_sources`; None for always `num_sources`.
         speed_range: Lowest and highest factor of a speed change that moves pitch and tempo
             together, drawn log-uniformly for each source, in steps of 0.01, as voice augmentation;
             None for none.
@@ -105,7 +105,6 @@ class SpeechMixtures(keras.utils.PyDataset):
         self,
         folder: str | os.PathLike,
         num_sources: int = 2,
-        min_sources: int | None = None,
         segment_seconds: float = 4.0,
         sample_rate: int = 8000,
         batch_size: int = 8,
@@ -114,6 +113,7 @@ class SpeechMixtures(keras.utils.PyDataset):
         noise_folder: str | os.PathLike | None = None,
         noise_snr_range: tuple[float, float] = (0.0, 15.0),
         noise_target: bool = False,
+        min_sources: int | None = None,
         speed_range: tuple[float, float] | None = None,
         reverberation_range: tuple[float, float] | None = None,
         resample: bool = False,

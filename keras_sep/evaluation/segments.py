@@ -45,8 +45,8 @@ class Segments:
         self._mixtures = SpeechMixtures(
             folder,
             num_sources,
-            segment_seconds=seconds,
-            sample_rate=sample_rate,
+            seconds,
+            sample_rate,
             batch_size=_BATCH_SIZE,
             num_batches=-(-num_mixtures // _BATCH_SIZE),
             resample=resample,

@@ -156,7 +156,7 @@ def test_segments_are_those_of_speech_mixtures(speakers):
     data = open_data(speakers, 2, RATE, num_mixtures=13, seconds=0.5, seed=5)
     assert len(data) == 13
     mixtures = SpeechMixtures(
-        speakers, 2, None, 0.5, RATE, batch_size=10, num_batches=2, fixed=True, seed=5
+        speakers, 2, 0.5, RATE, batch_size=10, num_batches=2, fixed=True, seed=5
     )
     for index in (12, 0, 9, 10):
         mixture, sources = (array[index % 10] for array in mixtures[index // 10])

@@ -60,7 +60,7 @@ CASES = [
             "kernel_size": 5,
             "strides": 2,
             "padding": "keras",
-            "activation": "hard_swish",
+            "activation": "hard_silu",  # Keras's name of hard swish.
             "squeeze_dim": 3,
             "normalization": None,
         },
