@@ -140,6 +140,7 @@ def _check_outputs(json_file, save):
 @contextmanager
 def _warnings_in_lines():
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_: _say(" ".join(str(message).split()))
         yield
