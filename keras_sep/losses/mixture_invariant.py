@@ -35,7 +35,7 @@ class MixtureInvariant(keras.losses.Loss):
             of mixtures and estimates out of range.
 
     Source: Wisdom et al. 2020, "Unsupervised Sound Separation Using Mixture Invariant Training"
-    (arXiv 2006.12701), equations 2 and 3.
+    (arXiv 2006.12701).
     """
 
     def __init__(self, max_snr: float = 30.0, name: str = "mixture_invariant", **kwargs):

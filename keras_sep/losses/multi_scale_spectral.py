@@ -35,7 +35,7 @@ class MultiScaleSpectral(keras.losses.Loss):
         ValueError: Not as many hop sizes or window lengths as FFT sizes, or none; a size below 1;
             a window longer than its FFT. In a call, lengths that differ, or too few samples.
 
-    Source: Yamamoto et al. 2020, "Parallel WaveGAN" (arXiv 1910.11480), section 2.2; as a loss of
+    Source: Yamamoto et al. 2020, "Parallel WaveGAN" (arXiv 1910.11480); as a loss of
     enhancement Défossez et al. 2020 (arXiv 2006.12847).
     """
 

@@ -34,7 +34,7 @@ class ThresholdSNR(keras.losses.Loss):
         ValueError: In a call, references of fewer than three axes.
 
     Source: Wisdom et al. 2020, "Unsupervised Sound Separation Using Mixture Invariant Training"
-    (arXiv 2006.12701), equation 2; silent references as in Wisdom et al. 2021, "What's All the
+    (arXiv 2006.12701); silent references as in Wisdom et al. 2021, "What's All the
     FUSS About Free Universal Sound Separation Data?" (arXiv 2011.00803), and its recipe.
     """
 
