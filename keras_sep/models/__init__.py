@@ -3,5 +3,13 @@
 from keras_sep.models.conv_tasnet import ConvTasNet
 from keras_sep.models.costs import LayerCost, layer_costs, multiply_adds
 from keras_sep.models.mobilenet import MobileNet
+from keras_sep.models.sound_classifier import SoundClassifier
 
-__all__ = ["ConvTasNet", "LayerCost", "MobileNet", "layer_costs", "multiply_adds"]
+__all__ = [
+    "ConvTasNet",
+    "LayerCost",
+    "MobileNet",
+    "SoundClassifier",
+    "layer_costs",
+    "multiply_adds",
+]
