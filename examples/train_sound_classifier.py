@@ -174,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     config = {name: value for name, value in vars(options).items() if name not in ("out", "quiet")}
     config |= {"folder": options.folder.name, "backend": keras.backend.backend()}
+    config["valid_batches"] = VALID_BATCHES
     (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     train(splits, options.out, options)
     classifier = Classifier(options.out / "best.keras")
