@@ -7,6 +7,7 @@ from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1
 from keras_sep.layers.depthwise_separable_conv_2d import DepthwiseSeparableConv2D
 from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
 from keras_sep.layers.inverted_residual import InvertedResidual
+from keras_sep.layers.scalar_prelu import ScalarPReLU
 from keras_sep.layers.squeeze_excite import SqueezeExcite
 from keras_sep.layers.temporal_block import TemporalBlock
 from keras_sep.layers.temporal_conv_net import TemporalConvNet
@@ -21,6 +22,7 @@ __all__ = [
     "DepthwiseSeparableConv2D",
     "GlobalLayerNormalization",
     "InvertedResidual",
+    "ScalarPReLU",
     "SqueezeExcite",
     "TemporalBlock",
     "TemporalConvNet",
