@@ -1,4 +1,4 @@
-"""Depthwise convolution in the form that is fastest on the running backend.
+"""Depthwise convolution in the form that is fastest on the running backend, and sums over replicas.
 
 The one module of the layers that looks at the backend. Both forms compute
 
@@ -113,3 +113,18 @@ def _traced_for_xla() -> bool:
 
     graph = tf.compat.v1.get_default_graph()
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def sum_over_replicas(values):
+    """Sum of the values that the replicas of a `tf.distribute` strategy have.
+
+    The values themselves elsewhere: under a Keras distribution, JAX computes them from the whole
+    batch.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            return context.all_reduce("SUM", values)
+    return values
