@@ -25,7 +25,6 @@ __all__ = [
     "DepthwiseSeparableConv2D",
     "FiniteScalarQuantizer",
     "GlobalLayerNormalization",
-    "GlobalLayerNormalization",
     "InvertedResidual",
     "ResidualStack",
     "ResidualVectorQuantizer",
