@@ -10,8 +10,8 @@ class CodebookMetrics(keras.metrics.Metric):
     """Perplexity and usage of a codebook by the codes counted since the last reset.
 
     `<name>_perplexity` is the exponential of the entropy of the codes' frequencies, from 1 to
-    `num_embeddings`; `<name>_usage` the share of the codes that occurred, from 0 to 1. Both are NaN
-    before the first count.
+    `num_embeddings`; `<name>_usage` the share of the codes that occurred, from 0 to 1. There are
+    none before the first count, nor in the logs of a step that counts nothing.
 
     Args:
         name: Of the quantizer.
@@ -25,26 +25,27 @@ class CodebookMetrics(keras.metrics.Metric):
         super().__init__(dtype="float32", name=name)
         self.counts = self.add_variable((num_embeddings,), initializer="zeros", name="counts")
         self.layer_counts = layer_counts
+        # Whether the step that runs, or is traced, counts.
+        self.in_use = False
 
     def update_state(self, indices):
         """Counts the codes of `indices`, int32 of any shape; those below 0 do not count."""
+        self.in_use = True
         self.counts.assign_add(count_codes(indices, self.counts.shape[0]))
 
     def reset_state(self):
         for variable in (self.counts, self.layer_counts()):
             variable.assign(ops.zeros(variable.shape, "float32"))
 
-    def _all_counts(self):
-        if keras.backend.backend() == "jax":
-            try:
-                ops.convert_to_numpy(self.counts)
-            except TypeError:  # Traced in a training step, where the quantizer's are out of reach.
-                return ops.convert_to_tensor(self.counts)
-        return self.counts + self.layer_counts()
-
     def result(self):
-        counts = self._all_counts()
+        traced = _is_traced(self.counts)
+        if traced and keras.backend.backend() == "jax":
+            counts = ops.convert_to_tensor(self.counts)  # The layer's are out of reach.
+        else:
+            counts = self.counts + self.layer_counts()
         total = ops.sum(counts)
+        if not (self.in_use if traced else ops.convert_to_numpy(total) > 0):
+            return {}
         shares = counts / ops.maximum(total, 1.0)
         entropy = -ops.sum(shares * ops.log(ops.maximum(shares, 1e-30)))
         results = {
@@ -52,6 +53,15 @@ class CodebookMetrics(keras.metrics.Metric):
             f"{self.name}_usage": ops.mean(ops.cast(counts > 0, "float32")),
         }
         return {name: ops.where(total > 0, value, math.nan) for name, value in results.items()}
+
+
+def _is_traced(variable) -> bool:
+    """Whether the variable's value is not known yet, as in a step that is being compiled."""
+    try:
+        ops.convert_to_numpy(ops.convert_to_tensor(variable))
+    except (TypeError, NotImplementedError):
+        return True
+    return False
 
 
 def count_codes(indices, num_embeddings: int):

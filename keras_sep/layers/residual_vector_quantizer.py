@@ -4,7 +4,9 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.vector_quantizer import Quantization, VectorQuantizer, mean_loss
+from keras_sep.layers.depthwise_forms import mean_over_replicas
+from keras_sep.layers.quantization import Quantization, mean_loss
+from keras_sep.layers.vector_quantizer import VectorQuantizer
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -80,10 +82,9 @@ class ResidualVectorQuantizer(keras.layers.Layer):
 
     def call(self, inputs, mask=None, training=None):
         vectors, indices, *losses = self.quantization(inputs, mask, training)
-        if training:
-            for quantizer, codes in zip(self.quantizers, self._unstack(indices), strict=True):
-                quantizer.count(codes)
-        self.add_loss(mean_loss(sum(losses), indices[..., 0]))
+        for quantizer, codes in zip(self.quantizers, self._unstack(indices), strict=True):
+            quantizer.count(codes, training)
+        self.add_loss(mean_over_replicas(mean_loss(sum(losses), indices[..., 0])))
         return vectors
 
     def quantization(self, inputs, mask=None, training=False) -> Quantization:

@@ -1,31 +1,13 @@
 """Vectors as the nearest codes of a learned codebook."""
 
-from typing import NamedTuple
-
 import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.codebook_metrics import CodebookMetrics, count_codes
 from keras_sep.layers.codebook_search import draw, k_means, nearest_codes, sums_by_code
-from keras_sep.layers.depthwise_forms import sum_over_replicas
-
-
-class Quantization(NamedTuple):
-    """What `VectorQuantizer.quantization` returns.
-
-    Attributes:
-        vectors: As the inputs, quantized.
-        indices: int32 `(...)`; -1 at padding.
-        codebook_loss: float32 `(...)`: pulls the codes to the inputs. 0 at padding, and where no
-            gradient trains the codebook.
-        commitment_loss: float32 `(...)`: holds the inputs near their codes. 0 at padding.
-    """
-
-    vectors: keras.KerasTensor
-    indices: keras.KerasTensor
-    codebook_loss: keras.KerasTensor
-    commitment_loss: keras.KerasTensor
+from keras_sep.layers.depthwise_forms import mean_over_replicas, sum_over_replicas
+from keras_sep.layers.quantization import Quantization, check_codebook, mean_loss, rotated
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -39,15 +21,13 @@ class VectorQuantizer(keras.layers.Layer):
         N ← γN + (1 − γ)n,  m ← γm + (1 − γ)Σz,  e = m / Ñ,  Ñ = (N + ε) / (ΣN + Kε) · ΣN
 
     where n of the batch's vectors z have the code. N starts from ones and m from the codebook;
-    under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas (the
-    loss that `fit` logs under `MirroredStrategy` can hold other replicas' additions to it too, as
-    `add_loss` mixes them; gradients are right).
+    under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas.
     Everything is float32 inside under any dtype policy, and looking up codes takes 2 MB beyond a
     copy of the inputs.
 
     `fit` logs `<name>_perplexity` and `<name>_usage` of the training data of the epoch: the
-    exponential of the entropy of the codes' frequencies, and the share of codes that occurred. They
-    are NaN where nothing was trained, as in `evaluate`, and with JAX within an epoch.
+    exponential of the entropy of the codes' frequencies, and the share of codes that occurred; with
+    JAX they are NaN until the epoch ends. `evaluate` logs them for `VQVAE2` and the like only.
 
     Args:
         num_embeddings: Codes (K).
@@ -100,7 +80,7 @@ class VectorQuantizer(keras.layers.Layer):
             embedding_dim=embedding_dim,
             projection_dim=1 if projection_dim is None else projection_dim,
         )
-        _check_codebook(commitment_cost, ema_decay, epsilon, init, restart_threshold)
+        check_codebook(commitment_cost, ema_decay, epsilon, init, restart_threshold)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.commitment_cost = commitment_cost
@@ -183,9 +163,8 @@ class VectorQuantizer(keras.layers.Layer):
 
     def call(self, inputs, mask=None, training=None):
         vectors, indices, *losses = self.quantization(inputs, mask, training)
-        if training:
-            self.count(indices)
-        self.add_loss(mean_loss(sum(losses), indices))
+        self.count(indices, training)
+        self.add_loss(mean_over_replicas(mean_loss(sum(losses), indices)))
         return vectors
 
     def quantization(self, inputs, mask=None, training=False) -> Quantization:
@@ -218,7 +197,7 @@ class VectorQuantizer(keras.layers.Layer):
             codebook_loss = ops.mean(ops.square(differences), axis=-1)
         else:
             codebook_loss = ops.zeros_like(commitment_loss)
-        path = _rotated(vectors, fixed) if self.rotation_trick else vectors
+        path = rotated(vectors, fixed) if self.rotation_trick else vectors
         outputs = fixed + (path - ops.stop_gradient(path))
         if self.projection_dim is not None:
             outputs = self.project_out(outputs)
@@ -245,9 +224,11 @@ class VectorQuantizer(keras.layers.Layer):
         vectors = ops.where((indices >= 0)[..., None], vectors, 0.0)
         return ops.cast(vectors, self.compute_dtype)
 
-    def count(self, indices):
-        """Counts the codes of a training call for the metrics."""
-        self.used.assign_add(sum_over_replicas(count_codes(indices, self.num_embeddings)))
+    def count(self, indices, training):
+        """Counts the codes of a call for the metrics, if it is one of training."""
+        self.usage.in_use = bool(training)
+        if training:
+            self.used.assign_add(sum_over_replicas(count_codes(indices, self.num_embeddings)))
 
     def _vectors(self, inputs, mask):
         """The inputs as the codebook sees them."""
@@ -312,42 +293,3 @@ class VectorQuantizer(keras.layers.Layer):
             "rotation_trick": self.rotation_trick,
             "frozen": self.frozen,
         }
-
-
-def _check_codebook(commitment_cost, ema_decay, epsilon, init, restart_threshold):
-    """Raises ValueError, naming the argument, for the first one out of range."""
-    if commitment_cost < 0:
-        raise ValueError(f"commitment_cost must be at least 0, got {commitment_cost}")
-    if ema_decay is not None and not 0 < ema_decay < 1:
-        raise ValueError(f"ema_decay must lie between 0 and 1, or be None, got {ema_decay}")
-    if epsilon <= 0:
-        raise ValueError(f"epsilon must be positive, got {epsilon}")
-    if init not in ("uniform", "kmeans"):
-        raise ValueError(f'init must be "uniform" or "kmeans", got {init!r}')
-    if restart_threshold is not None and restart_threshold <= 0:
-        raise ValueError(f"restart_threshold must be positive or None, got {restart_threshold}")
-    if ema_decay is None and (init == "kmeans" or restart_threshold is not None):
-        raise ValueError(
-            'init="kmeans" and restart_threshold set codes in training, which needs ema_decay; '
-            "got ema_decay=None"
-        )
-
-
-def mean_loss(losses, indices):
-    """Mean of the losses of vectors that have a code, of `indices` from 0 on."""
-    valid = ops.sum(ops.cast(indices >= 0, "float32"))
-    return ops.sum(losses) / ops.maximum(valid, 1.0)
-
-
-def _rotated(vectors, nearest):
-    """`vectors` rotated and scaled onto `nearest`, by maps that count as constants."""
-    norms = ops.norm(ops.stop_gradient(vectors), axis=-1, keepdims=True)
-    scales = ops.divide_no_nan(ops.norm(nearest, axis=-1, keepdims=True), norms)
-    start = ops.normalize(ops.stop_gradient(vectors), axis=-1)
-    end = ops.normalize(nearest, axis=-1)
-    middle = ops.normalize(start + end, axis=-1)
-
-    def along(direction):
-        return ops.sum(direction * vectors, axis=-1, keepdims=True)
-
-    return scales * (vectors - 2 * middle * along(middle) + 2 * end * along(start))
