@@ -69,7 +69,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         """Vectors `(..., len(levels))` of codes `(...)`."""
         places = ops.floor_divide(ops.expand_dims(indices, -1), self._strides)
         digits = ops.cast(ops.mod(places, np.array(self.levels, "int32")), "float32")
-        vectors = ops.subtract(ops.divide(digits, self._half_widths), 1.0)
+        vectors = ops.divide(ops.subtract(digits, self._half_widths), self._half_widths)
         return ops.cast(vectors, self.compute_dtype)
 
     def _bounded(self, inputs):

@@ -1,5 +1,9 @@
 """VQ-VAE, VQ-VAE-2 and VAE: grids, ratios, losses by name, decoding of fewer levels, files."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -61,23 +65,87 @@ def test_codes_decode_to_the_reconstruction(num_levels):
     assert np.allclose(top_alone, decoded) == (num_levels == 1)
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-@pytest.mark.parametrize("loss", ["mse", "mae"])
-def test_fit_logs_the_parts_of_the_loss(ema_decay, loss):
-    model = VQVAE2(ema_decay=ema_decay, **SMALL)
-    x = images(4, 16, 16, 3)
+@pytest.mark.parametrize(
+    ("loss", "arguments", "lengths"),
+    [
+        ("mse", {"ema_decay": None}, (16, 16)),
+        ("mae", {"channels": 1}, (16, 8)),  # A spectrogram.
+        (keras.losses.Huber(0.1), {"channels": 1, "rank": 1}, (32,)),  # A waveform.
+    ],
+    ids=["mse", "mae", "own loss"],
+)
+def test_fit_logs_the_parts_of_the_loss(loss, arguments, lengths):
+    model = VQVAE2(**SMALL, **arguments)
+    x = images(4, *lengths, model.channels)
     model.compile(keras.optimizers.Adam(1e-2), loss)
     logs = model.fit(x, batch_size=2, epochs=2, verbose=0).history
     parts = ("reconstruction_loss", "codebook_loss", "commitment_loss")
     np.testing.assert_allclose(logs["loss"], sum(np.array(logs[part]) for part in parts), rtol=1e-4)
-    assert (logs["codebook_loss"][0] > 0) == (ema_decay is None)
+    assert (logs["codebook_loss"][0] > 0) == (model.ema_decay is None)
     evaluated = model.evaluate(x, verbose=0, return_dict=True)
-    difference = ops.convert_to_numpy(model.reconstruct(x)) - x
-    expected = np.square(difference).mean() if loss == "mse" else np.abs(difference).mean()
+    expected = keras.losses.get(loss)(x, ops.convert_to_tensor(model.reconstruct(x)))
+    expected = float(ops.mean(expected))
     assert evaluated["reconstruction_loss"] == pytest.approx(expected, rel=1e-4)
     for name in ("top", "bottom"):
         assert 1 <= evaluated[f"{name}_perplexity"] <= 8
         assert 0 < evaluated[f"{name}_usage"] <= 1
+
+
+def test_fit_trains_the_vae():
+    """On the bound: the reconstruction's loss and the divergence add up, and fall."""
+    model = VAE(4, **WIDTHS)
+    x = images(8, 8, 8, 3)
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    logs = model.fit(x, epochs=8, verbose=0).history
+    total = np.array(logs["reconstruction_loss"]) + np.array(logs["kl_loss"])
+    np.testing.assert_allclose(logs["loss"], total, rtol=1e-4)
+    assert logs["loss"][-1] < logs["loss"][0]
+
+
+def test_a_seed_sets_what_the_vae_draws():
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        models.append(VAE(4, **WIDTHS))
+    x = images(1, 8, 8, 3)
+    one, two = (ops.convert_to_numpy(model(x)["reconstruction"]) for model in models)
+    np.testing.assert_array_equal(one, two)
+    assert np.any(ops.convert_to_numpy(models[0](x)["reconstruction"]) != one)
+
+
+SAVE = """
+import sys
+import keras
+import numpy as np
+from keras import ops
+from keras_sep.models import VQVAE2
+
+keras.utils.set_random_seed(0)
+model = VQVAE2(64, 4, hidden_dim=6, residual_dim=4, num_residual_blocks=1)
+images = np.random.default_rng(0).uniform(-1, 1, size=(4, 32, 32, 3)).astype("float32")
+model.compile("adam", "mse")
+model.fit(images, verbose=0)
+model.save(sys.argv[1] + "/model.keras")
+codes = {str(level): ops.convert_to_numpy(c) for level, c in enumerate(model.encode(images))}
+np.savez(sys.argv[1] + "/out.npz", images=ops.convert_to_numpy(model.reconstruct(images)), **codes)
+"""
+
+
+def test_what_another_backend_saved_gives_the_same_codes(tmp_path):
+    other = {"tensorflow": "jax", "jax": "torch", "torch": "tensorflow"}[keras.backend.backend()]
+    subprocess.run(
+        [sys.executable, "-c", SAVE, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": other},
+        check=True,
+    )
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    x = images(4, 32, 32, 3)
+    with np.load(tmp_path / "out.npz") as expected:
+        for level, codes in enumerate(model.encode(x)):
+            assert len(np.unique(expected[str(level)])) > 4
+            np.testing.assert_array_equal(ops.convert_to_numpy(codes), expected[str(level)])
+        reconstruction = ops.convert_to_numpy(model.reconstruct(x))
+        np.testing.assert_allclose(reconstruction, expected["images"], atol=1e-4)
 
 
 def test_a_loss_must_be_given():
