@@ -10,6 +10,7 @@ from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
 from keras_sep.layers.inverted_residual import InvertedResidual
 from keras_sep.layers.residual_stack import ResidualStack
 from keras_sep.layers.residual_vector_quantizer import ResidualVectorQuantizer
+from keras_sep.layers.scalar_prelu import ScalarPReLU
 from keras_sep.layers.squeeze_excite import SqueezeExcite
 from keras_sep.layers.temporal_block import TemporalBlock
 from keras_sep.layers.temporal_conv_net import TemporalConvNet
@@ -28,6 +29,7 @@ __all__ = [
     "InvertedResidual",
     "ResidualStack",
     "ResidualVectorQuantizer",
+    "ScalarPReLU",
     "SqueezeExcite",
     "TemporalBlock",
     "TemporalConvNet",

@@ -30,6 +30,25 @@ def native(inputs, kernel, strides: int, dilation: int):
     )
 
 
+def rows(inputs, kernel, strides: int, dilation: int):
+    """PyTorch's own without dilation, on images of one row in channels-last memory.
+
+    `dilation` frames side by side are one pixel, so that the taps are neighbours.
+    """
+    from torch.nn import functional
+
+    taps = kernel.shape[0]
+    if strides > 1 and dilation > 1:
+        return shifted(inputs, kernel, strides, dilation)
+    batch, frames, channels = inputs.shape
+    x = functional.pad(inputs, (0, 0, 0, -frames % dilation))
+    x = x.reshape(batch, 1, -1, dilation * channels).permute(0, 3, 1, 2)
+    weight = kernel.repeat(1, dilation).t().reshape(dilation * channels, 1, 1, taps)
+    y = functional.conv2d(x, weight, stride=(1, strides), groups=dilation * channels)
+    new_frames = (frames - dilation * (taps - 1) - 1) // strides + 1
+    return y.permute(0, 2, 3, 1).reshape(batch, -1, channels)[:, :new_frames]
+
+
 def fastest(inputs, kernel, strides: int = 1, dilation: int = 1):
     """Depthwise convolution without padding.
 
@@ -41,7 +60,10 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1):
 
     Returns: `(batch, (frames - dilation·(taps - 1) - 1) // strides + 1, channels)`.
     """
-    return (shifted if _compiler_fuses() else native)(inputs, kernel, strides, dilation)
+    if _compiler_fuses():
+        return shifted(inputs, kernel, strides, dilation)
+    form = rows if keras.backend.backend() == "torch" else native
+    return form(inputs, kernel, strides, dilation)
 
 
 def shifted_2d(inputs, kernel, strides: int, dilation: int, padding: str):
@@ -92,6 +114,38 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     return form(inputs, kernel, strides, dilation, padding)
 
 
+def prelu(inputs, slope):
+    """max(0, x) + slope · min(0, x), for a slope of one value."""
+    if keras.backend.backend() == "torch":
+        from torch.nn import functional
+
+        return functional.prelu(inputs, ops.reshape(slope, (1,)))
+    # The fewest operations, for runtimes that do not fuse them.
+    return inputs + (slope - 1) * ops.minimum(inputs, 0)
+
+
+def moments(inputs):
+    """Mean and mean square of each example over frames and channels, float32.
+
+    Args:
+        inputs: float32 `(batch, frames, channels)`.
+
+    Returns: two tensors `(batch, 1, 1)`.
+    """
+    if _compiler_fuses() or not _on_cpu():
+        # Frames first, channels after: one pass for both, in sums that vectorize.
+        mean, mean_square = (
+            ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
+            for x in (inputs, ops.square(inputs))
+        )
+        return mean, mean_square
+    # The squares are summed by a matrix product, which does not write them to memory.
+    batch, frames, channels = ops.shape(inputs)
+    flat = ops.reshape(inputs, (batch, 1, frames * channels))
+    squares = ops.matmul(flat, ops.reshape(flat, (batch, frames * channels, 1)))
+    return ops.mean(inputs, (1, 2), keepdims=True), squares / ops.cast(frames * channels, "float32")
+
+
 def _compiler_fuses() -> bool:
     """XLA on a CPU fuses shifted products and has a slow depthwise convolution; others do not."""
     backend = keras.backend.backend()
@@ -99,11 +153,16 @@ def _compiler_fuses() -> bool:
         import jax
 
         return jax.default_backend() == "cpu"
-    if backend == "tensorflow":
-        import tensorflow as tf
+    return backend == "tensorflow" and _traced_for_xla() and _on_cpu()
 
-        return _traced_for_xla() and not tf.config.list_physical_devices("GPU")
-    return False
+
+def _on_cpu() -> bool:
+    """Whether the running backend, not JAX, computes on a CPU."""
+    if keras.backend.backend() == "torch":
+        return keras.src.backend.torch.core.get_device() == "cpu"
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _traced_for_xla() -> bool:
