@@ -121,7 +121,8 @@ from keras import ops
 from keras_sep.models import VQVAE2
 
 keras.utils.set_random_seed(0)
-model = VQVAE2(64, 4, hidden_dim=6, residual_dim=4, num_residual_blocks=1)
+sizes = {"hidden_dim": 6, "residual_dim": 4, "num_residual_blocks": 1}
+model = VQVAE2(16, 4, init="kmeans", **sizes)
 images = np.random.default_rng(0).uniform(-1, 1, size=(4, 32, 32, 3)).astype("float32")
 model.compile("adam", "mse")
 model.fit(images, verbose=0)
