@@ -1,4 +1,4 @@
-"""Depthwise convolution in the form that is fastest on the running backend.
+"""Depthwise convolution in the form that is fastest on the running backend, and sums over replicas.
 
 The one module of the layers that looks at the backend. Both forms compute
 
@@ -172,3 +172,39 @@ def _traced_for_xla() -> bool:
 
     graph = tf.compat.v1.get_default_graph()
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def sum_over_replicas(values):
+    """Sum of the values that the replicas of a `tf.distribute` strategy have.
+
+    The values themselves elsewhere: under a Keras distribution, JAX computes them from the whole
+    batch.
+    """
+    context = _replica_context()
+    return values if context is None else context.all_reduce("SUM", values)
+
+
+def mean_over_replicas(loss):
+    """A loss for `add_loss`, whose list the replicas of `tf.distribute.MirroredStrategy` share.
+
+    The mean over the replicas in the first of them and 0 in the others, each with its own gradient,
+    so that every replica finds the mean in the list, however many have added theirs by then. The
+    loss itself elsewhere.
+    """
+    context = _replica_context()
+    if context is None:
+        return loss
+    mean = context.all_reduce("MEAN", ops.stop_gradient(loss))
+    first = ops.cast(context.replica_id_in_sync_group == 0, loss.dtype)
+    return first * mean + loss - ops.stop_gradient(loss)
+
+
+def _replica_context():
+    """That of the replica of a `tf.distribute` strategy which runs, if there are several."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    several = context is not None and context.num_replicas_in_sync > 1
+    return context if several else None

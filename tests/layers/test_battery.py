@@ -90,6 +90,26 @@ CASES = [
         },
         (None, 5),
     ),
+    Case(
+        layers.VectorQuantizer,
+        {"num_embeddings": 8, "embedding_dim": 4, "init": "kmeans", "restart_threshold": 0.5},
+        (None, 4),
+        half_inputs=True,
+    ),
+    Case(
+        layers.VectorQuantizer,
+        {"num_embeddings": 8, "embedding_dim": 4, "ema_decay": None},
+        (None, 3, 4),
+        half_inputs=True,
+    ),
+    Case(
+        layers.ResidualVectorQuantizer,
+        {"num_quantizers": 2, "num_embeddings": 8, "embedding_dim": 4},
+        (None, 4),
+        half_inputs=True,
+    ),
+    Case(layers.FiniteScalarQuantizer, {"levels": [5, 4, 3]}, (None, 3), half_inputs=True),
+    Case(layers.ResidualStack, {"num_blocks": 1, "hidden_dim": 3, "rank": 1}, (None, 4)),
 ]
 
 
