@@ -7,7 +7,7 @@ from keras_sep.data.audio import AudioError
 
 if TYPE_CHECKING:
     from keras_sep.data.code_grids import CodeGrids
-    from keras_sep.data.extract_codes import extract_codes
+    from keras_sep.data.code_extraction import extract_codes
     from keras_sep.data.image_crops import ImageCrops
     from keras_sep.data.spectrogram_crops import SpectrogramCrops
     from keras_sep.data.speech_mixtures import SpeechMixtures
@@ -26,7 +26,7 @@ _MODULES = {
     "ImageCrops": "image_crops",
     "SpectrogramCrops": "spectrogram_crops",
     "SpeechMixtures": "speech_mixtures",
-    "extract_codes": "extract_codes",
+    "extract_codes": "code_extraction",
 }
 
 

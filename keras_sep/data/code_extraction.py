@@ -92,7 +92,7 @@ class _Encoder(keras.Model):
     """A model's `encode` as a call, for Keras to compile."""
 
     def __init__(self, model):
-        super().__init__()
+        super().__init__(name="encoder")
         self.model = model
 
     def call(self, images):
