@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from keras_sep.data.audio import AudioError
 
 if TYPE_CHECKING:
-    from keras_sep.data.code_grids import CodeGrids
     from keras_sep.data.code_extraction import extract_codes
+    from keras_sep.data.code_grids import CodeGrids
     from keras_sep.data.image_crops import ImageCrops
     from keras_sep.data.spectrogram_crops import SpectrogramCrops
     from keras_sep.data.speech_mixtures import SpeechMixtures

@@ -77,7 +77,7 @@ def test_grids_feed_a_prior(path, model, batches, expected):
 
 
 def test_an_interrupted_extraction_goes_on(model, batches, expected, tmp_path):
-    class Interrupted(Exception):
+    class StopError(Exception):
         pass
 
     class Batches:
@@ -91,12 +91,12 @@ def test_an_interrupted_extraction_goes_on(model, batches, expected, tmp_path):
 
         def __getitem__(self, index):
             if index == self.stop:
-                raise Interrupted
+                raise StopError
             self.read.append(index)
             return batches[index][0]
 
     path = tmp_path / "codes"
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopError):
         extract_codes(model, Batches(3), path, batches_per_shard=2)
     assert not path.exists()
     with pytest.raises(ValueError, match="another model or other arguments"):

@@ -8,7 +8,9 @@ from keras_sep.data import SpectrogramCrops
 from keras_sep.data.spectrogram_crops import log_spectrograms
 
 
-@pytest.mark.parametrize(("amplitude", "level"), [(1.0, 1.0), (0.1, 0.6), (1e-3, -0.2), (0.0, -1.0)])
+@pytest.mark.parametrize(
+    ("amplitude", "level"), [(1.0, 1.0), (0.1, 0.6), (1e-3, -0.2), (0.0, -1.0)]
+)
 def test_levels_of_a_sine(amplitude, level):
     bins, hop, k = 32, 20, 7
     wave = amplitude * np.sin(np.pi * k / bins * np.arange(200) + 0.3)
