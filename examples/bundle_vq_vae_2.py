@@ -14,18 +14,21 @@ import shutil
 from pathlib import Path
 
 import keras
-import numpy as np
 
-import keras_sep
 from keras_sep.callbacks.codebook_histogram import draw_histograms
 from keras_sep.callbacks.reconstruction_images import draw_pairs
 from keras_sep.data import ImageCrops
 
 BATCH, TEST_BATCHES, SHOWN = 32, 64, 16
 
+PAPERS = (
+    "van den Oord et al. 2017, arXiv 1711.00937",
+    "Razavi et al. 2019, arXiv 1906.00446",
+)
+
 DATA = {
-    "photographs": """`examples/data/fetch_photographs.py`: 25 photographs from Debian's wallpapers, 16
-to train on, 4 for validation, 5 for the test (`examples/data/PHOTOGRAPHS.md` lists them with
+    "photographs": """`examples/data/fetch_photographs.py`: 25 photographs from Debian's wallpapers,
+16 to train on, 4 for validation, 5 for the test (`examples/data/PHOTOGRAPHS.md` lists them with
 licences and credits). Random crops of {size}×{size} pixels at the pictures' own resolution, 1 to 16
 megapixels, so that many a crop is smooth; each picture as often as any other; half of them
 mirrored.""",
@@ -35,20 +38,21 @@ mirrored.""",
 }
 
 LIMITS = {
-    "photographs": """Sixteen photographs, mostly of plants, landscapes and things at hand, and minutes
-of training: there is hardly a face, a text or a house among them. Fine texture such as grass comes
-out blurred; the table's worst picture shows how much. The error is that of pictures at full camera
-resolution; the same pictures made small have more detail in a crop, and a larger error.""",
-    "digits": """Digits only, white on black, centred as in MNIST; other strokes than those of digits
-come out as the nearest that digits have.""",
+    "photographs": """Sixteen photographs, mostly of plants, landscapes and things at hand, and
+minutes of training: hardly a face, a text or a house was among them. The table by picture shows
+how far apart crops are that look like what it has seen and such as do not, as the saturated
+colours of paint brushes. The error is that of pictures at full camera resolution; the same
+pictures made small have more detail in a crop, and a larger error.""",
+    "digits": """Digits only, white on black, centred as in MNIST; other strokes than those of
+digits come out as the nearest that digits have.""",
 }
 
 CARD = """# {name}
 
-{grids}. A {kind} (Razavi et al. 2019, arXiv 1906.00446) of {parameters:,}
-parameters: K {num_embeddings}, D {embedding_dim}, {hidden_dim} hidden channels, {residual_dim} in
-{num_residual_blocks} residual blocks, strides {strides}, EMA codebooks (decay {ema_decay}) set by
-k-means on the first batch, codes with less than {restart_threshold} vectors a batch restarted.
+{grids}. A {kind} ({paper}) of {parameters:,} parameters: K {num_embeddings}, D {embedding_dim},
+{hidden_dim} hidden channels, {residual_dim} in {num_residual_blocks} residual blocks, strides
+{strides}, EMA codebooks (decay {ema_decay}) set by k-means on the first batch, codes with fewer
+than {restart_threshold} vectors a batch restarted.
 
 ```python
 model = keras.saving.load_model("saved_models/{name}/{name}.keras")
@@ -62,15 +66,16 @@ keras_sep.export.export_saved_model(model, "served/{name}/1")  # encode, decode,
 
 ## Training
 
-`examples/train_vq_vae_2.py` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch} crops, Adam at
-{learning_rate}, falling to 0 over the last {cooldown} of {epochs} epochs; {cpu_minutes:.0f} minutes of
-CPU time, {minutes:.0f} on the clock of a machine that did other things too. The best epoch by
-reconstruction of {valid} fixed validation crops is kept: epoch {epoch}, MSE {best:.5f}. `log.csv`
-has the curve.
+`examples/train_vq_vae_2.py` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch} crops, Adam
+at {learning_rate}, falling to 0 over the last {cooldown} of {epochs} epochs; {cpu_minutes:.0f}
+minutes of CPU time, {minutes:.0f} on the clock of a machine that did other things too. The best
+epoch by reconstruction of {valid} fixed validation crops is kept: epoch {epoch}, MSE {best:.5f}.
+`log.csv` has the curve.
 
 ## Scores
 
-Pixels in -1 to 1; {crops:,} random crops of the test pictures; bits a pixel as codes of equal length.
+Pixels in -1 to 1; {crops:,} random crops of the test pictures; bits a pixel are those of codes of
+equal length.
 
 {scores}
 
@@ -95,17 +100,15 @@ LICENCE = {
     "photographs": "The photographs have licences of their own\n(`examples/data/PHOTOGRAPHS.md`); "
     "`reconstructions.png` shows small parts of Blinds (© 2008 Lennart\nPoettering, Andrea Cimitan)"
     " and GreenMeadow (© 2005 Timothy Schellhase, 2008 Lapo Calamandrei), both\nGPL-2+, Picture_1A "
-    "(© 2018 Trevor \"Freespace\") and Wine (© 2018 Jakub Mede), both CC BY 4.0, and\ngreentock "
+    '(© 2018 Trevor "Freespace") and Wine (© 2018 Jakub Mede), both CC BY 4.0, and\ngreentock '
     "(© 2018 Peter Nerlich, CC BY-SA 4.0), and is under the same terms.",
     "digits": "`reconstructions.png` shows digits of the set\n(`examples/data/DIGITS.md`).",
 }
 
 
-def crops_of(folder: Path, size: int, config: dict, batches: int = TEST_BATCHES) -> ImageCrops:
-    return ImageCrops(
-        folder, size, BATCH, batches, channels=config["channels"], mirror=config["mirror"],
-        fixed=True,
-    )  # fmt: skip
+def crops_of(folder: Path, size: int, config: dict, batches: int) -> ImageCrops:
+    arguments = {name: config[name] for name in ("channels", "mirror")}
+    return ImageCrops(folder, size, BATCH, batches, fixed=True, **arguments)
 
 
 def score(model, crops: ImageCrops) -> tuple[dict, dict]:
@@ -119,7 +122,6 @@ def score(model, crops: ImageCrops) -> tuple[dict, dict]:
     scores = {"size": crops.crop_size, "crops": BATCH * len(crops)}
     scores["mse"] = logs["reconstruction_loss"]
     for name in model.level_names:
-        scores |= {key: logs[f"{name}_{key}"] for key in ()}
         scores[f"{name}_usage"] = logs[f"{name}_usage"]
         scores[f"{name}_perplexity"] = logs[f"{name}_perplexity"]
     lengths = (crops.crop_size,) * 2
@@ -130,12 +132,11 @@ def score(model, crops: ImageCrops) -> tuple[dict, dict]:
 def score_pictures(model, folder: Path, config: dict) -> dict:
     """MSE of 256 crops of each picture."""
     crops = crops_of(folder, config["size"], config, 8)
-    paths, errors = crops.paths, {}
-    for path in paths:
+    errors = {}
+    for path in crops.paths:
         crops.paths = [path]
-        errors[path.name] = model.evaluate(crops, return_dict=True, verbose=0)[
-            "reconstruction_loss"
-        ]
+        logs = model.evaluate(crops, return_dict=True, verbose=0)
+        errors[path.name] = logs["reconstruction_loss"]
     return errors
 
 
@@ -177,10 +178,10 @@ def main(run: Path, test: Path, bundle: Path, data: str):
         shutil.copyfile(run / name, bundle / name)
 
     sizes = [config["size"], 2 * config["size"]] if data == "photographs" else [config["size"]]
-    results = [score(model, crops_of(test, size, config)) for size in sizes]
+    results = [score(model, crops_of(test, size, config, TEST_BATCHES)) for size in sizes]
     rows = [row for row, _ in results]
     draw_histograms(results[0][1], bundle / "codes.png")
-    (images,) = crops_of(test, config["size"], config)[0]
+    (images,) = crops_of(test, config["size"], config, 1)[0]
     reconstructions = keras.ops.convert_to_numpy(model.reconstruct(images[:SHOWN]))
     draw_pairs(images[:SHOWN], reconstructions, bundle / "reconstructions.png")
     pictures = ""
@@ -200,6 +201,7 @@ def main(run: Path, test: Path, bundle: Path, data: str):
         "grids": f"{kind.capitalize()} pictures of {size}×{size} pixels as {' and '.join(shapes)} "
         "codes, and back (larger ones as more codes)",
         "kind": "VQ-VAE-2" if len(shapes) > 1 else "VQ-VAE",
+        "paper": PAPERS[len(shapes) > 1],
         "parameters": model.count_params(),
         "data": DATA[data].format(size=size),
         "steps": len(log) * config["steps"],

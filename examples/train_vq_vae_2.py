@@ -25,7 +25,7 @@ import keras_sep
 
 VALIDATION_BATCHES = 16
 # What may differ when a run goes on.
-CHANGEABLE = ("out", "epochs", "cooldown", "tensorboard")
+CHANGEABLE = ("out", "epochs", "cooldown", "jit", "tensorboard")
 
 
 def split(folder: Path) -> list[tuple[Path, dict]]:
@@ -172,7 +172,7 @@ def main(options) -> keras_sep.models.VQVAE2:
     model.compile(
         optimizer=keras.optimizers.Adam(options.learning_rate),
         loss="mse",
-        jit_compile=keras.backend.backend() != "torch",
+        jit_compile=options.jit and keras.backend.backend() != "torch",
     )
     # A tensor of TensorFlow's or an array, with other data besides or not.
     first = keras.tree.flatten(next(iter(validation)))[0]
@@ -231,6 +231,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--cooldown", type=int, default=10, help="epochs at the end in which the rate falls to 0"
     )
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 where it serves")
+    parser.add_argument(
+        "--jit",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile with XLA: steps are faster, the first one is slow",
+    )
     parser.add_argument("--tensorboard", type=Path, help="folder for TensorBoard's logs")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
