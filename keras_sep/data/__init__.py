@@ -1,19 +1,37 @@
-"""Audio files and mixtures made on the fly."""
+"""Audio files and pictures, batches of them made on the fly, and codes of them."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 from keras_sep.data.audio import AudioError
 
 if TYPE_CHECKING:
+    from keras_sep.data.code_extraction import extract_codes
+    from keras_sep.data.code_grids import CodeGrids
+    from keras_sep.data.image_crops import ImageCrops
+    from keras_sep.data.spectrogram_crops import SpectrogramCrops
     from keras_sep.data.speech_mixtures import SpeechMixtures
 
-__all__ = ["AudioError", "SpeechMixtures"]
+__all__ = [
+    "AudioError",
+    "CodeGrids",
+    "ImageCrops",
+    "SpectrogramCrops",
+    "SpeechMixtures",
+    "extract_codes",
+]
+
+_MODULES = {
+    "CodeGrids": "code_grids",
+    "ImageCrops": "image_crops",
+    "SpectrogramCrops": "spectrogram_crops",
+    "SpeechMixtures": "speech_mixtures",
+    "extract_codes": "code_extraction",
+}
 
 
 def __getattr__(name):
-    """Imports `SpeechMixtures` at its first use: it needs Keras, audio files do not."""
-    if name == "SpeechMixtures":
-        from keras_sep.data.speech_mixtures import SpeechMixtures
-
-        return SpeechMixtures
+    """Imports what needs Keras at its first use: audio files do not."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"keras_sep.data.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'keras_sep.data' has no attribute {name!r}")
