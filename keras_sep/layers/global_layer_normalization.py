@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sep.layers import depthwise_forms
+from keras_sep.layers import backend_forms
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -56,7 +56,7 @@ class GlobalLayerNormalization(keras.layers.Layer):
 
     def statistics(self, inputs):
         """Mean of each example and reciprocal of its deviation, float32 `(batch, 1, 1)` each."""
-        mean, mean_square = depthwise_forms.moments(ops.cast(inputs, "float32"))
+        mean, mean_square = backend_forms.moments(ops.cast(inputs, "float32"))
         variance = ops.maximum(mean_square - ops.square(mean), 0.0)
         return mean, ops.rsqrt(variance + self.epsilon)
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.depthwise_forms import mean_over_replicas
+from keras_sep.layers.backend_forms import mean_over_replicas
 from keras_sep.layers.quantization import Quantization, mean_loss
 from keras_sep.layers.vector_quantizer import VectorQuantizer
 

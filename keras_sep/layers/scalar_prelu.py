@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_sep.layers import depthwise_forms
+from keras_sep.layers import backend_forms
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -23,7 +23,7 @@ class ScalarPReLU(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        return depthwise_forms.prelu(inputs, self.alpha)
+        return backend_forms.prelu(inputs, self.alpha)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.layers.backend_forms import mean_over_replicas, sum_over_replicas
 from keras_sep.layers.codebook_metrics import CodebookMetrics, count_codes
 from keras_sep.layers.codebook_search import draw, k_means, nearest_codes, sums_by_code
-from keras_sep.layers.depthwise_forms import mean_over_replicas, sum_over_replicas
 from keras_sep.layers.quantization import Quantization, check_codebook, mean_loss, rotated
 
 

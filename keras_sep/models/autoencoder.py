@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sep.layers.depthwise_forms import sum_over_replicas
+from keras_sep.layers.backend_forms import sum_over_replicas
 
 
 class Autoencoder(keras.Model):

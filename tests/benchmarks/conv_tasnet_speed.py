@@ -2,12 +2,13 @@
 
     python tests/benchmarks/conv_tasnet_speed.py [--tasks inference small paper] [--rounds 7]
 
-One process a contender; they take turns in every round, with a call to warm up and one to measure, so that what else the
-machine does meets all alike. Inference: the paper's best configuration, 4 s at 8 kHz, batch 1.
-Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches of 2 x 4 s.
+One process a contender; they take turns in every round, with a call to warm up and one to measure,
+so that what else the machine does meets all alike. Inference: the paper's best configuration, 4 s
+at 8 kHz, batch 1. Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches
+of 2 x 4 s.
 
 torchaudio's model file is taken from its wheel, which pip downloads to `out/` once: its compiled
-part does not load beside every PyTorch. Prints medians and ratios, writes JSON and a PNG.
+part does not load beside every PyTorch. Prints medians and ratios, writes JSON.
 """
 
 import argparse

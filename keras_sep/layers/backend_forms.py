@@ -1,6 +1,6 @@
-"""Depthwise convolution in the form that is fastest on the running backend, and sums over replicas.
+"""Operations in the form that is fastest on the running backend, and sums over its replicas.
 
-The one module of the layers that looks at the backend. Both forms compute
+The one module of the layers that looks at the backend. All forms of a depthwise convolution compute
 
     output[b, t, c] = sum over k of kernel[k, c] · inputs[b, strides·t + dilation·k, c]
 
