@@ -6,6 +6,7 @@ import typer
 
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
+from keras_sep.cli.classify import classify
 from keras_sep.cli.convert import convert
 from keras_sep.cli.evaluate import evaluate
 from keras_sep.cli.export import export
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(separate)
+app.command()(classify)
 app.command()(train)
 app.command()(evaluate)
 app.command()(export)
@@ -29,7 +31,7 @@ app.command()(info)
 
 @app.callback()
 def _keras_sep():
-    """Separate sounds with Keras."""
+    """Separate sounds, and tell them apart, with Keras."""
     check_backend()
 
 

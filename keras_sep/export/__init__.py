@@ -2,10 +2,12 @@
 
 from keras_sep.export.compiled_step import compile_step
 from keras_sep.export.fold_batch_norm import fold_batch_norm
+from keras_sep.export.loaded_classifier import LoadedClassifier
 from keras_sep.export.loaded_separator import LoadedSeparator, load_saved_model
 from keras_sep.export.saved_model import export_saved_model
 
 __all__ = [
+    "LoadedClassifier",
     "LoadedSeparator",
     "compile_step",
     "export_saved_model",

@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_sep.export.loaded_signature import LoadedSignature
 from keras_sep.export.saved_model import METADATA
 
 
@@ -30,23 +32,18 @@ class LoadedSeparator:
         metadata = read_metadata(path)
         self.num_sources = metadata["num_sources"]
         self.sample_rate = metadata["sample_rate"]
-        import tensorflow as tf
-
-        try:
-            self._saved_model = tf.saved_model.load(os.fspath(path))
-            self._separate = self._saved_model.signatures["serving_default"]
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path} cannot be loaded as a SavedModel: {reason}") from None
-        self._tensor = tf.constant
+        self._separate = LoadedSignature(path)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
-        mixture = self._tensor(np.asarray(mixture, "float32"))
-        return self._separate(mixture=mixture)["sources"].numpy()
+        return self._separate(mixture=np.asarray(mixture, "float32"))["sources"].numpy()
 
 
-def read_metadata(path: str | os.PathLike) -> dict:
-    """What `export_saved_model` notes of the model: class, configuration, rate, sources.
+def read_metadata(
+    path: str | os.PathLike,
+    kind: str = "separator",
+    numbers: Sequence[str] = ("num_sources", "sample_rate"),
+) -> dict:
+    """What `export_saved_model` notes of the model: class, configuration and `numbers`.
 
     Raises:
         ValueError: The folder is not such a SavedModel.
@@ -57,11 +54,11 @@ def read_metadata(path: str | os.PathLike) -> dict:
     try:
         metadata = json.loads((path / METADATA).read_text())
         metadata["config"].keys()
-        for name in ("num_sources", "sample_rate"):
+        for name in numbers:
             metadata[name] = int(metadata[name])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path} is not a SavedModel of a separator: {METADATA} is missing or damaged; "
+            f"{path} is not a SavedModel of a {kind}: {METADATA} is missing or damaged; "
             "write one with keras_sep.export.export_saved_model"
         ) from None
     return metadata

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_sep.export.fold_batch_norm import fold_batch_norm
-from keras_sep.models import VQVAE2, ConvTasNet, MobileNet
+from keras_sep.models import VQVAE2, ConvTasNet, MobileNet, SoundClassifier
 
 METADATA = "assets.extra/keras_sep.json"
 
@@ -22,7 +22,9 @@ keras_sep.export.export_saved_model(model, sys.argv[2])
 """
 
 
-def export_saved_model(model: ConvTasNet | MobileNet | VQVAE2, path: str | os.PathLike) -> Path:
+def export_saved_model(
+    model: ConvTasNet | MobileNet | SoundClassifier | VQVAE2, path: str | os.PathLike
+) -> Path:
     """Writes a model as a SavedModel, beside and then renamed into place.
 
     A separator's signature `serving_default` maps `mixture`, float32 `[-1, -1]` (batch, samples),
@@ -32,6 +34,10 @@ def export_saved_model(model: ConvTasNet | MobileNet | VQVAE2, path: str | os.Pa
 
     A MobileNet's maps `images`, float32 `[-1, height, width, channels]`, to `probabilities`,
     float32 `[-1, num_classes]`, or without the top to `features`. Its normalizations are folded.
+
+    A SoundClassifier's maps `waveform`, float32 `[-1, -1]` (batch, samples), to `probabilities`,
+    float32 `[-1, num_classes]`, and `class_names`, strings of the same shape. Its normalizations
+    are folded.
 
     A causal model with "same" padding gets two more, to run on streams: `initial_state` maps
     `batch_size`, an int32 scalar, to `state_0`, `state_1` …; `stream` maps `mixture` (a whole
@@ -44,8 +50,8 @@ def export_saved_model(model: ConvTasNet | MobileNet | VQVAE2, path: str | os.Pa
     `serving_default` map `images` to `images`.
 
     Args:
-        model: A built `ConvTasNet`, a `MobileNet`, `VQVAE` or `VQVAE2`, on any backend. From JAX or
-            PyTorch a child process with TensorFlow writes it.
+        model: A built `ConvTasNet`, a `MobileNet`, `SoundClassifier`, `VQVAE` or `VQVAE2`, on any
+            backend. From JAX or PyTorch a child process with TensorFlow writes it.
         path: The folder to make, for TensorFlow Serving `<base>/<name>/<version number>`.
 
     Returns: The path.
@@ -56,9 +62,10 @@ def export_saved_model(model: ConvTasNet | MobileNet | VQVAE2, path: str | os.Pa
         RuntimeError: The child process failed; the message ends with what it said.
     """
     path = Path(path)
-    if not isinstance(model, ConvTasNet | MobileNet | VQVAE2):
+    if not isinstance(model, ConvTasNet | MobileNet | SoundClassifier | VQVAE2):
         raise ValueError(
-            f"model must be a ConvTasNet, MobileNet or VQVAE2, got {type(model).__name__}"
+            "model must be a ConvTasNet, MobileNet, SoundClassifier or VQVAE2, "
+            f"got {type(model).__name__}"
         )
     if not model.built:
         raise ValueError("model must be built, with model.build((None, None)) or a first call")
@@ -90,6 +97,13 @@ def _write(model, path):
         _add_classifier(archive, fold_batch_norm(model))
     elif isinstance(model, VQVAE2):
         _add_autoencoder(archive, model)
+    elif isinstance(model, SoundClassifier):
+        _add_sound_classifier(archive, fold_batch_norm(model))
+        metadata |= {
+            "sample_rate": model.sample_rate,
+            "patch_samples": model.patch_samples,
+            "patch_hop_samples": model.patch_hop_samples,
+        }
     else:
         _add_separator(archive, model)
         metadata |= {"sample_rate": model.sample_rate, "num_sources": model.num_sources}
@@ -139,6 +153,20 @@ def _add_autoencoder(archive, model):
     archive.add_endpoint("reconstruct", reconstruct, input_signature=[inputs])
     archive.add_endpoint("encode", encode, input_signature=[inputs])
     archive.add_endpoint("decode", decode, input_signature=[grids])
+
+
+def _add_sound_classifier(archive, model):
+    import tensorflow as tf
+
+    def serving_default(waveform):
+        probabilities = model(waveform, training=False)
+        # With a batch axis, as a server needs it.
+        names = tf.broadcast_to(tf.constant(model.class_names), tf.shape(probabilities))
+        return {"probabilities": probabilities, "class_names": names}
+
+    archive.track(model)
+    waveform = tf.TensorSpec((None, None), tf.float32, name="waveform")
+    archive.add_endpoint("serving_default", serving_default, input_signature=[waveform])
 
 
 def _add_separator(archive, model):

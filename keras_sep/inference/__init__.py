@@ -1,14 +1,21 @@
-"""Separation of recordings of any length in constant memory, and of streams."""
+"""Separation and classification of recordings of any length in constant memory; streams."""
 
 from typing import TYPE_CHECKING
 
-from keras_sep.inference.notice import SeparationNotice
+from keras_sep.inference.classifier import Classifier
+from keras_sep.inference.notice import ClassificationNotice, SeparationNotice
 from keras_sep.inference.separator import Separator
 
 if TYPE_CHECKING:
     from keras_sep.inference.streaming_separator import StreamingSeparator
 
-__all__ = ["SeparationNotice", "Separator", "StreamingSeparator"]
+__all__ = [
+    "ClassificationNotice",
+    "Classifier",
+    "SeparationNotice",
+    "Separator",
+    "StreamingSeparator",
+]
 
 
 def __getattr__(name):

@@ -69,30 +69,19 @@ def at_rate(
     if rate == model_rate:
         yield from separate(blocks)
         return
-    import soxr
-
-    def stream(from_rate, to_rate, channels):
-        return soxr.ResampleStream(from_rate, to_rate, channels, "float32", quality="HQ")
-
     left = 0
 
-    def resampled():
+    def counted():
         nonlocal left
-        resampler = None
         for block in blocks:
             left += block.shape[-1]
-            resampler = resampler or stream(rate, model_rate, len(block))
-            yield resampler.resample_chunk(np.ascontiguousarray(block.T)).T
-        if resampler:
-            # One sample of the model's rate more: rounding must not leave less than came in.
-            end = np.zeros((math.ceil(rate / model_rate), len(block)), "float32")
-            yield resampler.resample_chunk(end, last=True).T
+            yield block
 
     resampler = None
-    for sources in separate(resampled()):
+    for sources in separate(resampled(counted(), rate, model_rate)):
         shape = sources.shape[:2]
         sources = sources.reshape(-1, sources.shape[-1])
-        resampler = resampler or stream(model_rate, rate, len(sources))
+        resampler = resampler or _resampler(model_rate, rate, len(sources))
         back = resampler.resample_chunk(np.ascontiguousarray(sources.T))[:left]
         left -= len(back)
         if len(back):
@@ -101,3 +90,24 @@ def at_rate(
         back = resampler.resample_chunk(np.zeros((0, math.prod(shape)), "float32"), last=True)
         if left:
             yield back[:left].T.reshape(*shape, -1)
+
+
+def resampled(blocks: Blocks, rate: int, new_rate: int) -> Iterator[np.ndarray]:
+    """Resamples a stream of blocks `(channels, samples)`; gives them as they are at equal rates."""
+    if rate == new_rate:
+        yield from blocks
+        return
+    resampler = None
+    for block in blocks:
+        resampler = resampler or _resampler(rate, new_rate, len(block))
+        yield resampler.resample_chunk(np.ascontiguousarray(block.T)).T
+    if resampler:
+        # One sample of the new rate more: rounding must not leave less than came in.
+        end = np.zeros((math.ceil(rate / new_rate), len(block)), "float32")
+        yield resampler.resample_chunk(end, last=True).T
+
+
+def _resampler(from_rate, to_rate, channels):
+    import soxr
+
+    return soxr.ResampleStream(from_rate, to_rate, channels, "float32", quality="HQ")

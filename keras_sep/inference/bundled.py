@@ -1,4 +1,4 @@
-"""The model that comes with the package."""
+"""The models that come with the package."""
 
 from pathlib import Path
 
@@ -6,20 +6,21 @@ _PACKAGE = Path(__file__).parents[1]
 
 # The wheel puts saved_models into the package; in a checkout it lies beside it.
 FOLDERS = (_PACKAGE / "saved_models", _PACKAGE.parent / "saved_models")
-NAME = "conv_tasnet_8k"
+SEPARATOR = "conv_tasnet_8k"
+CLASSIFIER = "sound_classifier_16k"
 
 
-def bundled_model(backend: str) -> Path:
-    """Path of the bundled separator: its SavedModel for TensorFlow, else its `.keras` twin.
+def bundled_model(name: str, backend: str) -> Path:
+    """Path of a bundled model: its SavedModel for TensorFlow, else its `.keras` twin.
 
     Raises:
         ValueError: It is not there.
     """
     for folder in FOLDERS:
-        saved_model, archive = folder / NAME, folder / NAME / f"{NAME}.keras"
+        saved_model, archive = folder / name, folder / name / f"{name}.keras"
         if archive.is_file():
             return saved_model if backend == "tensorflow" else archive
     raise ValueError(
-        f"the bundled model {NAME} is not in {' nor '.join(map(str, FOLDERS))}; "
+        f"the bundled model {name} is not in {' nor '.join(map(str, FOLDERS))}; "
         "install keras_sep again, or give a model"
     )

@@ -1,12 +1,28 @@
-"""Separators from files. Nothing in a file is executed: Keras's safe mode stays on."""
+"""Models from files. Nothing in a file is executed: Keras's safe mode stays on."""
 
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from keras_sep.inference.bundled import bundled_model
+from keras_sep.inference.bundled import CLASSIFIER, SEPARATOR, bundled_model
 
-_EXPECTED = "give a .keras file or a SavedModel folder of a keras_sep separator"
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of model: its name, the bundled one, and what its configuration must hold."""
+
+    name: str
+    bundled: str
+    config: frozenset[str]
+
+    @property
+    def expected(self):
+        return f"give a .keras file or a SavedModel folder of a keras_sep {self.name}"
+
+
+_SEPARATOR = _Kind("separator", SEPARATOR, frozenset({"num_sources", "sample_rate"}))
+_CLASSIFIER = _Kind("sound classifier", CLASSIFIER, frozenset({"class_names"}))
 
 
 def load_separator(path: Path | None):
@@ -22,18 +38,43 @@ def load_separator(path: Path | None):
     Raises:
         ValueError: One line, if there is no such model.
     """
+    model = _load(path, _SEPARATOR)
+    if not isinstance(model, Path):
+        return model
+    from keras_sep.export import load_saved_model
+
+    return load_saved_model(model)
+
+
+def load_classifier(path: Path | None):
+    """Loads a sound classifier; the argument and errors are those of `load_separator`.
+
+    Returns:
+        The model, with attributes `class_names`, `sample_rate`, `patch_samples` and
+        `patch_hop_samples`.
+    """
+    model = _load(path, _CLASSIFIER)
+    if not isinstance(model, Path):
+        return model
+    from keras_sep.export import LoadedClassifier
+
+    return LoadedClassifier(model)
+
+
+def _load(path, kind):
+    """The model of a `.keras` file, or the path of a SavedModel."""
     if path is None:
         import keras
 
-        path = bundled_model(keras.config.backend())
+        path = bundled_model(kind.bundled, keras.config.backend())
     if (path / "best.keras").is_file():
         path = path / "best.keras"
     if path.is_dir():
-        return _load_saved_model(path)
+        return newest_version(path, kind.expected)
     if not path.exists():
-        raise ValueError(f"model {path} does not exist; {_EXPECTED}")
+        raise ValueError(f"model {path} does not exist; {kind.expected}")
     # Keras would take other files too, so look before it does, and before its slow import.
-    _check_archive(path)
+    _check_archive(path, kind)
     import keras
 
     import keras_sep.models  # noqa: F401 (registers the classes)
@@ -46,22 +87,22 @@ def load_separator(path: Path | None):
         raise ValueError(f"model {path} cannot be loaded: {reason}") from error
 
 
-def _check_archive(path):
+def _check_archive(path, kind):
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
         name = str(config["registered_name"] or config["class_name"])
         config = config["config"]
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
-        raise ValueError(f"model {path} is not a .keras file; {_EXPECTED}") from None
-    is_separator = isinstance(config, dict) and {"num_sources", "sample_rate"} <= config.keys()
-    if not name.startswith("keras_sep>") or not is_separator:
-        raise ValueError(f"model {path} is a {name}, not a separator; {_EXPECTED}")
+        raise ValueError(f"model {path} is not a .keras file; {kind.expected}") from None
+    is_of_kind = isinstance(config, dict) and kind.config <= config.keys()
+    if not name.startswith("keras_sep>") or not is_of_kind:
+        raise ValueError(f"model {path} is a {name}, not a {kind.name}; {kind.expected}")
     if path.suffix != ".keras":
         raise ValueError(f"model {path} must have the suffix .keras; rename it")
 
 
-def newest_version(path: Path) -> Path:
+def newest_version(path: Path, expected: str = _SEPARATOR.expected) -> Path:
     """The SavedModel `path`, or the one of the highest number in it.
 
     Raises:
@@ -71,12 +112,5 @@ def newest_version(path: Path) -> Path:
         return path
     versions = [folder for folder in path.iterdir() if folder.name.isdecimal()]
     if not versions:
-        raise ValueError(f"model folder {path} holds no SavedModel; {_EXPECTED}")
+        raise ValueError(f"model folder {path} holds no SavedModel; {expected}")
     return max(versions, key=lambda folder: int(folder.name))
-
-
-def _load_saved_model(path):
-    path = newest_version(path)
-    from keras_sep.export import load_saved_model
-
-    return load_saved_model(path)

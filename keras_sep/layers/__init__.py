@@ -8,6 +8,7 @@ from keras_sep.layers.depthwise_separable_conv_2d import DepthwiseSeparableConv2
 from keras_sep.layers.finite_scalar_quantizer import FiniteScalarQuantizer
 from keras_sep.layers.global_layer_normalization import GlobalLayerNormalization
 from keras_sep.layers.inverted_residual import InvertedResidual
+from keras_sep.layers.log_mel_spectrogram import LogMelSpectrogram
 from keras_sep.layers.residual_stack import ResidualStack
 from keras_sep.layers.residual_vector_quantizer import ResidualVectorQuantizer
 from keras_sep.layers.scalar_prelu import ScalarPReLU
@@ -27,6 +28,7 @@ __all__ = [
     "FiniteScalarQuantizer",
     "GlobalLayerNormalization",
     "InvertedResidual",
+    "LogMelSpectrogram",
     "ResidualStack",
     "ResidualVectorQuantizer",
     "ScalarPReLU",

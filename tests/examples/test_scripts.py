@@ -84,6 +84,82 @@ def test_bundle_separator(corpus, tmp_path, monkeypatch):
     assert "500 steps of 8 mixtures" in card
 
 
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Hums and hisses, a folder by class."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    for n in range(10):
+        hum = 0.3 * np.sin(2 * np.pi * rng.uniform(150, 400) * np.arange(16000) / 16000)
+        for name, waveform in (("hum", hum), ("hiss", 0.1 * rng.normal(size=16000))):
+            (folder / name).mkdir(exist_ok=True)
+            soundfile.write(folder / name / f"{n}.wav", waveform, 16000)
+    return folder
+
+
+def test_sound_classifier_from_training_to_bundle(sounds, tmp_path, monkeypatch, capsys):
+    import bundle_sound_classifier
+    import train_sound_classifier
+
+    monkeypatch.setattr(train_sound_classifier, "VALID_BATCHES", 1)
+    run_folder, bundle = tmp_path / "run", tmp_path / "tiny_16k"
+    arguments = [str(sounds), str(run_folder), "--alpha", "0.0625", "--batch-size", "4"]
+    arguments += ["--epochs", "2", "--steps", "2", "--mixup", "0.2", "--quiet"]
+    train_sound_classifier.main(arguments)
+    names = {path.name for path in run_folder.iterdir()}
+    assert names == {
+        "backup",
+        "best.json",
+        "best.keras",
+        "config.json",
+        "confusion.png",
+        "curves.png",
+        "log.csv",
+        "scores.json",
+        "time.json",
+    }
+    scores = json.loads((run_folder / "scores.json").read_text())
+    assert scores["class_names"] == ["hiss", "hum"]
+    assert np.sum(scores["files"], axis=1).tolist() == [1, 1]
+    assert np.sum(scores["patches"], axis=1).tolist() == [2, 2]
+    assert "mean of classes" in capsys.readouterr().out
+    # Finished: the second start only scores again.
+    log = (run_folder / "log.csv").read_text()
+    train_sound_classifier.main(arguments)
+    assert (run_folder / "log.csv").read_text() == log
+
+    bundle_sound_classifier.main(run_folder, sounds, bundle)
+    names = {path.name for path in bundle.iterdir()}
+    files = {"1", "README.md", "config.json", "confusion.png", "log.csv", "scores.json"}
+    assert names == files | {"tiny_16k.keras"}
+    card = (bundle / "README.md").read_text()
+    assert "recordings from Debian's packages, 16 for training, 2" in card
+    assert "4 steps of\n4 patches" in card
+    bundled = json.loads((bundle / "scores.json").read_text())
+    assert bundled["full_band"]["files"] == scores["files"]
+    right = bundled["telephone_band"]["patches"][0][0]
+    assert f"| {right} of 2 |" in card.split("| hiss |")[1].splitlines()[0] + "|"
+
+
+def test_confusion_counts_files_and_patches(sounds):
+    import train_sound_classifier as script
+
+    class Ear:
+        class_names = ("hiss", "hum")
+        sample_rate, patch_samples, patch_hop_samples = 16000, 8000, 8000
+
+        def __call__(self, waveforms):
+            crossings = (np.diff(np.sign(waveforms)) != 0).mean(axis=1)
+            return np.stack([crossings > 0.2, crossings <= 0.2], axis=1).astype("float32")
+
+    files = {name: sorted((sounds / name).glob("*.wav")) for name in Ear.class_names}
+    scores = script.score(script.Classifier(Ear()), files)
+    assert scores == {"files": [[10, 0], [0, 10]], "patches": [[20, 0], [0, 20]]}
+    swapped = script.score(script.Classifier(Ear()), {"hiss": files["hum"], "hum": files["hiss"]})
+    assert swapped["files"] == [[0, 10], [10, 0]]
+    assert script.accuracies([[3, 1], [0, 1]]) == (0.8, 0.875)
+
+
 def test_bundled_mixtures_are_the_sums_of_their_references():
     folders = [path.parent for path in (EXAMPLES / "data" / "mixtures").glob("*/mixture.wav")]
     assert len(folders) == 3

@@ -227,8 +227,8 @@ def test_rates_out_of_range(rate):
 def test_models_from_files_and_the_bundled_one(model, tmp_path, monkeypatch):
     waveform = noise(1000)
     expected = Separator(model).separate(waveform)
-    home = tmp_path / "saved_models" / bundled.NAME
-    archive = home / f"{bundled.NAME}.keras"
+    home = tmp_path / "saved_models" / bundled.SEPARATOR
+    archive = home / f"{bundled.SEPARATOR}.keras"
     monkeypatch.setattr(bundled, "FOLDERS", (tmp_path / "nowhere", tmp_path / "saved_models"))
     with pytest.raises(ValueError, match="bundled model"):
         Separator()

@@ -68,6 +68,21 @@ CASES = [
     ),
     Case(layers.GlobalLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
     Case(layers.CumulativeLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
+    Case(
+        layers.LogMelSpectrogram,
+        {
+            "sample_rate": 800,
+            "window_size": 5,
+            "hop_size": 2,
+            "fft_size": 8,
+            "num_mel_bands": 2,
+            "mel_scale": "htk",
+            "mel_axis": "mel",
+            "patch_frames": 3,
+            "patch_hop": 1,
+        },
+        (None,),
+    ),
     Case(layers.TemporalBlock, {"hidden_dim": 6, "skip_dim": 3, "dilation_rate": 2}, (None, 4)),
     Case(
         layers.TemporalBlock,

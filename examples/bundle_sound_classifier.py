@@ -1,0 +1,137 @@
+"""Make the bundled sound classifier from a finished run: `.keras`, SavedModel, scores, model card.
+
+    python examples/bundle_sound_classifier.py runs/sounds sounds saved_models/sound_classifier_16k
+
+Scores it first on the test files of the folder it was trained on, as they are and brought to
+8 kHz, what a telephone leaves of them.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import keras
+from train_sound_classifier import accuracies, draw_confusion, print_scores, score
+
+import keras_sep
+from keras_sep.data import split_sounds
+from keras_sep.inference import Classifier
+
+# None: as they are.
+RATES = {"full_band": None, "telephone_band": 8000}
+
+CARD = """# {name}
+
+Tells {num_classes} kinds of sounds apart: {classes}. A MobileNet {version} (Howard et al. 2017,
+arXiv 1704.04861) of {parameters:,} parameters, alpha {alpha:g}, on YAMNet's log-mel patches:
+16 kHz, 0.96 s every 0.48 s, 64 bands from 125 to 7500 Hz; the probabilities of the patches are
+averaged. `1/` is the SavedModel, `waveform` `[batch, samples]` to `probabilities` and
+`class_names` `[batch, {num_classes}]`; `{name}.keras` is its twin for any backend.
+
+## Data
+
+`examples/data/fetch_sounds.py`: recordings from Debian's packages, {train} for training, {valid}
+for validation, {test} for the test, no recording in two of them (`examples/data/SOUNDS.md` lists
+what they are, licences and credits). Classes are drawn equally often, in a class all files; peaks
+of -30 to -0.5 dB of full scale, and half of the pieces cut off at 3.4 to 8 kHz, so that the
+bandwidth of old recordings does not tell their class.
+
+## Training
+
+`examples/train_sound_classifier.py` with {backend} on 2 CPU cores: {steps:,} steps of
+{batch_size} patches in {minutes:.0f} minutes, other programs running beside it; AdamW, learning
+rate up to {learning_rate:g} with warm-up and cosine, label smoothing 0.1, mixup {mixup:g}. The
+best epoch by accuracy on {valid_patches} augmented validation patches is kept: epoch {epoch} of
+{epochs}, {best:.1%}. `log.csv` has the curve, `config.json` the options.
+
+## Scores
+
+{tables}
+
+`confusion.png`, of the recordings as they are:
+
+![Confusion matrices](confusion.png)
+
+## Licence
+
+The weights are under Apache-2.0, as the package. The recordings they were trained on have licences
+of their own (`examples/data/SOUNDS.md`).
+
+## Limits
+
+Little data: of some classes two or three test files, where one more right or wrong moves the score
+by a third, and often a single person recorded all of a class (`tabla`, most of `drums`, `bass`
+and `electronic`), so that sounds by others will be told apart less well than the test says. Music
+is mostly by one composer of game music. There is no class for anything else: rain, a dog or a
+guitar get one of these {num_classes} names, and a high probability does not say that the sound is
+of the class. Silence too gets a name. Single sounds in clean recordings, not mixtures.
+"""
+
+
+def table(names: list[str], scores: dict) -> str:
+    """Markdown: right answers by class."""
+    matrices = {
+        f"{unit}, {band.replace('_', ' ')}": matrix
+        for band, of_band in scores.items()
+        for unit, matrix in of_band.items()
+    }
+    rows = [f"| class | {' | '.join(matrices)} |", "| --- |" + " ---: |" * len(matrices)]
+    for row, name in enumerate(names):
+        counts = [(matrix[row][row], sum(matrix[row])) for matrix in matrices.values()]
+        cells = (f"{right} of {count}" for right, count in counts)
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    both = [accuracies(matrix) for matrix in matrices.values()]
+    rows.append("| all | " + " | ".join(f"{pair[0]:.1%}" for pair in both) + " |")
+    rows.append("| mean of classes | " + " | ".join(f"{pair[1]:.1%}" for pair in both) + " |")
+    return "\n".join(rows)
+
+
+def main(run: Path, folder: Path, out: Path):
+    config = json.loads((run / "config.json").read_text())
+    best = json.loads((run / "best.json").read_text())
+    spent = json.loads((run / "time.json").read_text())
+    model = keras.saving.load_model(run / "best.keras", compile=False)
+    splits = split_sounds(folder)
+    classifier = Classifier(model)
+    scores = {band: score(classifier, splits["test"], rate) for band, rate in RATES.items()}
+    for of_band in scores.values():
+        print_scores(model.class_names, of_band)
+
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / f"{out.name}.keras")
+    shutil.rmtree(out / "1", ignore_errors=True)
+    keras_sep.export.export_saved_model(model, out / "1")
+    for name in ("config.json", "log.csv"):
+        shutil.copy(run / name, out / name)
+    draw_confusion(model.class_names, scores["full_band"], out / "confusion.png")
+    report = {"class_names": model.class_names, **scores}
+    (out / "scores.json").write_text(json.dumps(report) + "\n")
+    counts = {split: sum(map(len, classes.values())) for split, classes in splits.items()}
+    values = {
+        **config,
+        **counts,
+        "name": out.name,
+        "num_classes": len(model.class_names),
+        "classes": ", ".join(model.class_names),
+        "version": model.version.upper(),
+        "parameters": model.count_params(),
+        "backend": {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}[
+            config["backend"]
+        ],
+        "steps": spent["epochs"] * config["steps"],
+        "minutes": spent["seconds"] / 60,
+        "valid_patches": config["valid_batches"] * config["batch_size"],
+        "epoch": best["epoch"],
+        "best": best["val_accuracy"],
+        "tables": table(model.class_names, scores),
+    }
+    (out / "README.md").write_text(CARD.format(**values))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    main(**vars(parser.parse_args()))
