@@ -28,8 +28,13 @@ class LoadedSeparator:
 
     def __init__(self, path: str | os.PathLike):
         metadata = read_metadata(path)
-        self.num_sources = metadata["num_sources"]
-        self.sample_rate = metadata["sample_rate"]
+        try:
+            self.num_sources = int(metadata["num_sources"])
+            self.sample_rate = int(metadata["sample_rate"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{path} is a SavedModel of a {metadata['class_name']}, not of a separator"
+            ) from None
         import tensorflow as tf
 
         try:
@@ -46,7 +51,7 @@ class LoadedSeparator:
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
-    """What `export_saved_model` notes of the model: class, configuration, rate, sources.
+    """What `export_saved_model` notes of the model: class, configuration and more.
 
     Raises:
         ValueError: The folder is not such a SavedModel.
@@ -57,11 +62,10 @@ def read_metadata(path: str | os.PathLike) -> dict:
     try:
         metadata = json.loads((path / METADATA).read_text())
         metadata["config"].keys()
-        for name in ("num_sources", "sample_rate"):
-            metadata[name] = int(metadata[name])
+        metadata["class_name"].isidentifier()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path} is not a SavedModel of a separator: {METADATA} is missing or damaged; "
+            f"{path} is not a SavedModel of keras_sep: {METADATA} is missing or damaged; "
             "write one with keras_sep.export.export_saved_model"
         ) from None
     return metadata

@@ -30,10 +30,32 @@ def load_separator(path: Path | None):
         path = path / "best.keras"
     if path.is_dir():
         return _load_saved_model(path)
-    if not path.exists():
-        raise ValueError(f"model {path} does not exist; {_EXPECTED}")
-    # Keras would take other files too, so look before it does, and before its slow import.
-    _check_archive(path)
+    # Before Keras's slow import.
+    name, config = _read_archive(path)
+    if not (_is_ours(name) and {"num_sources", "sample_rate"} <= config.keys()):
+        raise ValueError(f"model {path} is a {name}, not a separator; {_EXPECTED}")
+    return _load_archive(path)
+
+
+def load_model(path: Path):
+    """Loads a `.keras` file of any model of keras_sep.
+
+    Raises:
+        ValueError: One line, if there is no such model.
+    """
+    name, _ = _read_archive(path)
+    if not _is_ours(name):
+        raise ValueError(f"model {path} is a {name}, not a model of keras_sep")
+    return _load_archive(path)
+
+
+def _is_ours(name):
+    return name.startswith("keras_sep>")
+
+
+def _load_archive(path):
+    if path.suffix != ".keras":
+        raise ValueError(f"model {path} must have the suffix .keras; rename it")
     import keras
 
     import keras_sep.models  # noqa: F401 (registers the classes)
@@ -46,19 +68,16 @@ def load_separator(path: Path | None):
         raise ValueError(f"model {path} cannot be loaded: {reason}") from error
 
 
-def _check_archive(path):
+def _read_archive(path):
+    """Name and configuration of the model in a file; Keras would take other files too."""
+    if not path.exists():
+        raise ValueError(f"model {path} does not exist; {_EXPECTED}")
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-        name = str(config["registered_name"] or config["class_name"])
-        config = config["config"]
+        return str(config["registered_name"] or config["class_name"]), dict(config["config"])
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
         raise ValueError(f"model {path} is not a .keras file; {_EXPECTED}") from None
-    is_separator = isinstance(config, dict) and {"num_sources", "sample_rate"} <= config.keys()
-    if not name.startswith("keras_sep>") or not is_separator:
-        raise ValueError(f"model {path} is a {name}, not a separator; {_EXPECTED}")
-    if path.suffix != ".keras":
-        raise ValueError(f"model {path} must have the suffix .keras; rename it")
 
 
 def newest_version(path: Path) -> Path:
