@@ -166,7 +166,7 @@ def scores_table(model, rows: list[dict]) -> str:
     )
 
 
-def main(run: Path, test: Path, bundle: Path, data: str):
+def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
     config = json.loads((run / "config.json").read_text())
     with open(run / "log.csv", newline="") as file:
         log = list(csv.DictReader(file))
@@ -206,7 +206,7 @@ def main(run: Path, test: Path, bundle: Path, data: str):
         "data": DATA[data].format(size=size),
         "steps": len(log) * config["steps"],
         "epochs": len(log),
-        "cooldown": config.get("cooldown", 0),
+        "cooldown": cooldown,
         "cpu_minutes": sum(float(row["cpu_seconds"]) for row in log) / 60,
         "minutes": sum(float(row["seconds"]) for row in log) / 60,
         "valid": 16 * config["batch"],
@@ -227,4 +227,5 @@ if __name__ == "__main__":
     parser.add_argument("test", type=Path, help="folder of test pictures")
     parser.add_argument("bundle", type=Path, help="folder to make")
     parser.add_argument("--data", choices=DATA, required=True, help="what the run was trained on")
+    parser.add_argument("--cooldown", type=int, default=10, help="as it was given to the training")
     main(**vars(parser.parse_args()))

@@ -63,7 +63,7 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
         train_vq_vae_2.main(options(run, source, "--size 8"))
 
     monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
-    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs")
+    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10)
     assert {path.name for path in bundle.iterdir()} == {
         *("README.md", "codes.png", "config.json", "log.csv", "reconstructions.png"),
         *("scores.json", "tiny.keras"),
