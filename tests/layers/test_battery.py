@@ -67,6 +67,7 @@ CASES = [
         (None, None, 4),
     ),
     Case(layers.GlobalLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
+    Case(layers.ScalarPReLU, {}, (None, 4)),
     Case(layers.CumulativeLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
     Case(
         layers.LogMelSpectrogram,
