@@ -46,7 +46,7 @@ def imported(path):
 def test_backends_are_imported_in_three_places_only():
     for path in modules():
         inside = path.relative_to(PACKAGE)
-        places = ("layers/depthwise_forms.py", "convert/files.py")
+        places = ("layers/backend_forms.py", "convert/files.py")
         if inside.parts[0] != "export" and str(inside) not in places:
             assert not {name.split(".")[0] for name in imported(path)} & BACKENDS, inside
 

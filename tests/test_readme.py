@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from keras_sep.cli import main
 from keras_sep.convert import to_torchaudio
@@ -28,6 +29,10 @@ SMALLER = {
     "--skip-dim 8 --num-blocks 2 --num-repeats 1 --segment-seconds 0.25 --steps 2 "
     "--valid-mixtures 4 --epochs 1",
     "keras-sep evaluate": "keras-sep evaluate --mixtures 2",
+    "crop_size=64, batch_size=32, num_batches=200": "crop_size=16, batch_size=2, num_batches=2",
+    "epochs=20": "epochs=1",
+    "VQVAE2(num_embeddings=512,": "VQVAE2(num_embeddings=8, embedding_dim=4, hidden_dim=4, "
+    "residual_dim=2, num_residual_blocks=1,",
 }
 
 
@@ -57,6 +62,9 @@ def workplace(tmp_path, monkeypatch):
             path = tmp_path / "corpus" / split / speaker / f"{take}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, 0.1 * rng.normal(size=4000), 8000)
+    (tmp_path / "photographs" / "train").mkdir(parents=True)
+    picture = Image.fromarray(rng.integers(0, 256, (20, 24, 3), "uint8"))
+    picture.save(tmp_path / "photographs" / "train" / "noise.png")
     soundfile.write("meeting.wav", 0.1 * rng.normal(size=16000), 16000)
     small_model(causal=True, normalization="cumulative").save("causal.keras")
     return tmp_path
@@ -69,6 +77,9 @@ def test_python(workplace):
     assert namespace["heard"].shape[0] == namespace["rest"].shape[0] == 2
     assert tuple(namespace["sources"].shape) == (1, 3, 8000)
     assert (workplace / "mine.keras").exists()
+    assert namespace["reconstruction"].shape == namespace["rough"].shape == (2, 16, 16, 3)
+    assert [codes.shape for codes in namespace["grids"][0][0]] == [(4, 2, 2), (4, 4, 4)]
+    assert (workplace / "saved_models" / "codec" / "1" / "saved_model.pb").exists()
 
 
 def test_shell(workplace, monkeypatch):
@@ -78,7 +89,7 @@ def test_shell(workplace, monkeypatch):
     lines = re.sub(r"\\\n *", "", snippets("sh")).splitlines()
     stages = [stage.strip() for line in lines for stage in line.split(" #")[0].split("|")]
     commands = [shlex.split(stage) for stage in stages if stage.startswith("keras-sep")]
-    assert len(commands) == 12
+    assert len(commands) == 13
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1000))))
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)

@@ -9,6 +9,7 @@ from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
 
 _MOBILENET = "mobilenet_"
+_RESOLUTION = 224  # where neither the user nor the model says it
 
 
 def info(
@@ -19,38 +20,49 @@ def info(
             "paper_best, or mobilenet_v1, mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large."
         ),
     ],
-    alpha: Annotated[float, typer.Option(help="Width of a mobilenet_….")] = 1.0,
+    alpha: Annotated[
+        float | None, typer.Option(help="Width of a mobilenet_…; 1 by default.")
+    ] = None,
     resolution: Annotated[
-        int, typer.Option(min=1, help="Height and width of its images in pixels.")
-    ] = 224,
+        int | None,
+        typer.Option(min=1, help="Height and width in pixels of a MobileNet's images."),
+    ] = None,
 ):
     """Prints a Conv-TasNet's parameters, multiply-adds, receptive field and latency.
 
-    Of a MobileNet by name, the parameters and the multiply-adds for an image.
+    Of a MobileNet, the parameters and the multiply-adds for an image.
     """
     import_keras()
+    from keras_sep.models import MobileNet
+
+    is_named = model.startswith(_MOBILENET) and not Path(model).exists()
+    if alpha is not None and not is_named:
+        raise UserError(f"--alpha is of a mobilenet_… by name; leave it out for {model}")
     try:
-        if model.startswith(_MOBILENET) and not Path(model).exists():
-            _print_mobilenet(model, alpha, resolution)
-            return
-        separator = _find(model)
-    except ValueError as error:
+        if is_named:
+            found = MobileNet(model.removeprefix(_MOBILENET), 1.0 if alpha is None else alpha)
+        else:
+            found = _find(model)
+    except (ValueError, TypeError) as error:
         raise UserError(" ".join(str(error).split())) from None
-    _print(model, separator)
+    if isinstance(found, MobileNet):
+        _print_mobilenet(model, found, resolution)
+    elif resolution is not None:
+        raise UserError(f"--resolution is of a MobileNet's images; leave it out for {model}")
+    else:
+        _print(model, found)
 
 
-def _print_mobilenet(name, alpha, resolution):
+def _print_mobilenet(name, model, resolution):
     from rich.console import Console
     from rich.table import Table
 
-    from keras_sep.models import MobileNet
-
-    model = MobileNet(name.removeprefix(_MOBILENET), alpha)
-    table = Table(title=f"{name}, alpha {alpha:g}, {resolution} x {resolution}")
+    height, width = (resolution or size or _RESOLUTION for size in model.input_shape[:2])
+    table = Table(title=f"{name}, alpha {model.alpha:g}, {height} x {width}")
     table.add_column("part")
     for title in ("output", "parameters", "multiply-adds"):
         table.add_column(title, justify="right")
-    rows = [row for row in model.costs(resolution, resolution) if row.parameters]
+    rows = [row for row in model.costs(height, width) if row.parameters]
     for row in rows:
         shape = " x ".join(map(str, row.output_shape))
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.2f} M")
@@ -66,19 +78,27 @@ def _print_mobilenet(name, alpha, resolution):
 
 def _find(name):
     from keras_sep.export.loaded_separator import read_metadata
-    from keras_sep.inference.loading import load_separator, newest_version
-    from keras_sep.models import ConvTasNet
+    from keras_sep.inference.loading import load_model, newest_version
+    from keras_sep.models import ConvTasNet, MobileNet
 
     path = Path(name)
     if (path / "best.keras").is_file():
         path = path / "best.keras"
     if path.is_dir():
-        model = ConvTasNet.from_config(read_metadata(newest_version(path))["config"])
+        metadata = read_metadata(newest_version(path), "model", ())
+        kinds = {kind.__name__: kind for kind in (ConvTasNet, MobileNet)}
+        kind = metadata.get("class_name")
+        if kind not in kinds:
+            raise ValueError(f"{path} is a {kind}, not a {' or '.join(kinds)}")
+        model = kinds[kind].from_config(metadata["config"])
     elif path.exists() or path.suffix:
-        return load_separator(path)
+        model = load_model(path)
+        if not isinstance(model, ConvTasNet | MobileNet):
+            raise ValueError(f"{path} is a {type(model).__name__}, not a ConvTasNet or MobileNet")
     else:
         model = ConvTasNet.from_preset(name)
-    model.build((None, None))
+    if not model.built:
+        model.build((None, None))
     return model
 
 

@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+import zlib
 from pathlib import Path
 
 
@@ -44,3 +45,24 @@ def check_folder(name: str, value: str | os.PathLike) -> Path:
     if not folder.is_dir():
         raise ValueError(f"`{name}` must be an existing folder, got {value!r}.")
     return folder
+
+
+def check_split(validation_split: float, subset: str | None) -> None:
+    """Raises a `ValueError` unless the two go together."""
+    if not is_finite(validation_split) or not 0 <= validation_split < 1:
+        raise ValueError(
+            f"`validation_split` must be at least 0 and below 1, got {validation_split!r}."
+        )
+    if subset not in (("training", "validation") if validation_split else (None,)):
+        raise ValueError(
+            '`subset` must be "training" or "validation" where there is a `validation_split`, '
+            f"and None without, got subset={subset!r}, validation_split={validation_split!r}."
+        )
+
+
+def in_subset(name: str, validation_split: float, subset: str | None) -> bool:
+    """Whether the file of this name belongs to a subset: by a hash, the same for all time."""
+    if not validation_split:
+        return True
+    position = zlib.crc32(name.encode()) / 2**32
+    return (position < validation_split) == (subset == "validation")

@@ -6,21 +6,20 @@ import itertools
 import math
 import os
 import warnings
-import zlib
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_sep.data import audio, corpus
 from keras_sep.data.arguments import check_folder, check_integer, check_range, is_finite
+from keras_sep.data.random_batches import RandomBatches
 from keras_sep.data.rooms import Rooms, reverberate
 
 # Peak of a mixture or of its loudest source, in dB of full scale.
 _PEAK_RANGE = (-24.0, -0.5)
 
 
-class SpeechMixtures(keras.utils.PyDataset):
+class SpeechMixtures(RandomBatches):
     """Draws batches of mixtures and their sources from a folder of recordings by speaker.
 
     Batch `[index]` is `(mixture, sources)`, float32 of shapes `(batch, samples)` and
@@ -123,15 +122,9 @@ class SpeechMixtures(keras.utils.PyDataset):
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        for name, value in [
-            ("num_sources", num_sources),
-            ("sample_rate", sample_rate),
-            ("batch_size", batch_size),
-            ("num_batches", num_batches),
-        ]:
-            check_integer(name, value, 1)
-        check_integer("seed", seed, 0)
+        super().__init__(batch_size, num_batches, validation_split, subset, fixed, seed, **kwargs)
+        check_integer("num_sources", num_sources, 1)
+        check_integer("sample_rate", sample_rate, 1)
         if min_sources is not None:
             check_integer("min_sources", min_sources, 1, num_sources)
         if not is_finite(segment_seconds) or round(segment_seconds * sample_rate) < 1:
@@ -142,22 +135,11 @@ class SpeechMixtures(keras.utils.PyDataset):
             raise ValueError(f"`snr_range` must be a number of dB >= 0, got {snr_range!r}.")
         if noise_target and noise_folder is None:
             raise ValueError("`noise_target` needs a `noise_folder`, got noise_folder=None.")
-        if not is_finite(validation_split) or not 0 <= validation_split < 1:
-            raise ValueError(
-                f"`validation_split` must be at least 0 and below 1, got {validation_split!r}."
-            )
-        if subset not in (("training", "validation") if validation_split else (None,)):
-            raise ValueError(
-                '`subset` must be "training" or "validation" where there is a `validation_split`, '
-                f"and None without, got subset={subset!r}, validation_split={validation_split!r}."
-            )
         self.folder = folder
         self.num_sources = num_sources
         self.min_sources = min_sources
         self.segment_seconds = segment_seconds
         self.sample_rate = sample_rate
-        self.batch_size = batch_size
-        self._num_batches = num_batches
         self.snr_range = snr_range
         self.noise_folder = noise_folder
         self.noise_snr_range = check_range("noise_snr_range", noise_snr_range)
@@ -170,33 +152,15 @@ class SpeechMixtures(keras.utils.PyDataset):
             self._rooms = Rooms(reverberation_range, num_sources, sample_rate, seed)
             self.reverberation_range = self._rooms.reverberation_range
         self.resample = resample
-        self.validation_split = validation_split
-        self.subset = subset
-        self.fixed = fixed
-        self.seed = seed
-        self.epoch = 0
         self._samples = round(segment_seconds * sample_rate)
-        self._last_batch_drawn = False
         self._scan()
 
-    @property
-    def num_batches(self) -> int:
-        return self._num_batches
-
-    def __len__(self) -> int:
-        return self._num_batches
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not 0 <= index < self.num_batches:
-            raise IndexError(f"`index` must be from 0 to {self.num_batches - 1}, got {index}.")
-        rng = np.random.default_rng([self.seed, 0 if self.fixed else self.epoch, index])
+    def draw_batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         mixture = np.empty((self.batch_size, self._samples), "float32")
         num_sources = self.num_sources + self.noise_target
         sources = np.zeros((self.batch_size, num_sources, self._samples), "float32")
         for example in range(self.batch_size):
             self._mix(rng, mixture[example], sources[example])
-        if index == self.num_batches - 1:
-            self._last_batch_drawn = True
         return mixture, sources
 
     def draw_speakers(self, rng: np.random.Generator) -> list[corpus.Recordings]:
@@ -216,20 +180,6 @@ class SpeechMixtures(keras.utils.PyDataset):
         rng = np.random.default_rng(self.seed)
         for voice in [*self._voices, *([self._noise] if self._noise else [])]:
             voice.draw(rng, self._samples)
-
-    def on_epoch_begin(self) -> None:
-        self._last_batch_drawn = False
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next epoch's mixtures.
-
-        Keras also calls this before the first epoch, after a look at a batch to build the model,
-        and in the middle of the data when `steps_per_epoch` is smaller: these do not count. Other
-        processes cannot tell us which batches they drew, so there every call counts.
-        """
-        if self._last_batch_drawn or self.use_multiprocessing:
-            self.epoch += 1
-        self._last_batch_drawn = False
 
     def _mix(self, rng, mixture, sources):
         """Fills `mixture` `(samples,)` and `sources`, zeros of `(num_sources, samples)`."""
@@ -296,12 +246,6 @@ class SpeechMixtures(keras.utils.PyDataset):
         self.speakers = {Path(voice.name).name: voice.seconds for voice in self._voices}
         weights = np.sqrt(list(self.speakers.values()))
         self._probabilities = weights / weights.sum()
-
-    def _in_subset(self, name):
-        if not self.validation_split:
-            return True
-        position = zlib.crc32(name.as_posix().encode()) / 2**32
-        return (position < self.validation_split) == (self.subset == "validation")
 
 
 def _decibels(value):

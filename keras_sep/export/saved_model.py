@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_sep.export.fold_batch_norm import fold_batch_norm
-from keras_sep.models import ConvTasNet, MobileNet, SoundClassifier
+from keras_sep.models import VQVAE2, ConvTasNet, MobileNet, SoundClassifier
 
 METADATA = "assets.extra/keras_sep.json"
 
@@ -23,7 +23,7 @@ keras_sep.export.export_saved_model(model, sys.argv[2])
 
 
 def export_saved_model(
-    model: ConvTasNet | MobileNet | SoundClassifier, path: str | os.PathLike
+    model: ConvTasNet | MobileNet | SoundClassifier | VQVAE2, path: str | os.PathLike
 ) -> Path:
     """Writes a model as a SavedModel, beside and then renamed into place.
 
@@ -44,9 +44,14 @@ def export_saved_model(
     number of hops) and these to `sources` and the next `state_0`, `state_1` …, as
     `ConvTasNet.step` does.
 
+    A VQ-VAE's `encode` maps `images`, float32 `[-1, -1, -1, channels]` in -1 to 1 (for `rank=1`
+    `waveforms`, `[-1, -1, channels]`), to its grids of codes, int32 `[-1, -1, -1]`, by the names of
+    the levels, `top` and `bottom`; `decode` maps these to `images`; `reconstruct` and
+    `serving_default` map `images` to `images`.
+
     Args:
-        model: A built `ConvTasNet`, a `MobileNet` or a `SoundClassifier`, on any backend. From
-            JAX or PyTorch a child process with TensorFlow writes it.
+        model: A built `ConvTasNet`, a `MobileNet`, `SoundClassifier`, `VQVAE` or `VQVAE2`, on any
+            backend. From JAX or PyTorch a child process with TensorFlow writes it.
         path: The folder to make, for TensorFlow Serving `<base>/<name>/<version number>`.
 
     Returns: The path.
@@ -57,9 +62,10 @@ def export_saved_model(
         RuntimeError: The child process failed; the message ends with what it said.
     """
     path = Path(path)
-    if not isinstance(model, ConvTasNet | MobileNet | SoundClassifier):
+    if not isinstance(model, ConvTasNet | MobileNet | SoundClassifier | VQVAE2):
         raise ValueError(
-            f"model must be a ConvTasNet, MobileNet or SoundClassifier, got {type(model).__name__}"
+            "model must be a ConvTasNet, MobileNet, SoundClassifier or VQVAE2, "
+            f"got {type(model).__name__}"
         )
     if not model.built:
         raise ValueError("model must be built, with model.build((None, None)) or a first call")
@@ -89,6 +95,8 @@ def _write(model, path):
     }
     if isinstance(model, MobileNet):
         _add_classifier(archive, fold_batch_norm(model))
+    elif isinstance(model, VQVAE2):
+        _add_autoencoder(archive, model)
     elif isinstance(model, SoundClassifier):
         _add_sound_classifier(archive, fold_batch_norm(model))
         metadata |= {
@@ -116,6 +124,35 @@ def _add_classifier(archive, model):
     archive.track(model)
     images = tf.TensorSpec((None, *model.input_shape), tf.float32, name="images")
     archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+
+
+def _add_autoencoder(archive, model):
+    import tensorflow as tf
+
+    name = {1: "waveforms", 2: "images"}[model.rank]
+    lengths = (None,) * model.rank
+    grids = {
+        level: tf.TensorSpec((None, *lengths), tf.int32, name=level) for level in model.level_names
+    }
+
+    @tf.function
+    def encode(inputs):
+        return dict(zip(model.level_names, model.encode(inputs[name]), strict=True))
+
+    @tf.function
+    def decode(codes):
+        return {name: model.decode([codes[level] for level in model.level_names])}
+
+    @tf.function
+    def reconstruct(inputs):
+        return {name: model.reconstruct(inputs[name])}
+
+    archive.track(model)
+    inputs = {name: tf.TensorSpec((None, *lengths, model.channels), tf.float32, name=name)}
+    archive.add_endpoint("serving_default", reconstruct, input_signature=[inputs])
+    archive.add_endpoint("reconstruct", reconstruct, input_signature=[inputs])
+    archive.add_endpoint("encode", encode, input_signature=[inputs])
+    archive.add_endpoint("decode", decode, input_signature=[grids])
 
 
 def _add_sound_classifier(archive, model):

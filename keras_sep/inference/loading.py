@@ -22,6 +22,7 @@ class _Kind:
 
 
 _SEPARATOR = _Kind("separator", SEPARATOR, frozenset({"num_sources", "sample_rate"}))
+_ANY = _Kind("model", SEPARATOR, frozenset())
 _CLASSIFIER = _Kind("sound classifier", CLASSIFIER, frozenset({"class_names"}))
 
 
@@ -59,6 +60,14 @@ def load_classifier(path: Path | None):
     from keras_sep.export import LoadedClassifier
 
     return LoadedClassifier(model)
+
+
+def load_model(path: Path):
+    """Loads the `.keras` file of any model of keras_sep; the errors are those of `load_separator`.
+
+    Of a SavedModel's folder it returns the path of the newest version.
+    """
+    return _load(path, _ANY)
 
 
 def _load(path, kind):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sep.layers import depthwise_forms
+from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 
 
@@ -59,7 +59,7 @@ class DepthwiseConv1D(keras.layers.Layer):
 
     def call(self, inputs):
         padded = ops.pad(inputs, ((0, 0), self._zeros(ops.shape(inputs)[1]), (0, 0)))
-        outputs = depthwise_forms.fastest(
+        outputs = backend_forms.fastest(
             padded, self.kernel[..., 0], self.strides, self.dilation_rate
         )
         return outputs + self.bias if self.use_bias else outputs
@@ -77,7 +77,7 @@ class DepthwiseConv1D(keras.layers.Layer):
     def step(self, inputs, state):
         """The next frames of a stream, one or more, filtered, and the state after them."""
         x = ops.concatenate([state[0], inputs], axis=1)
-        outputs = depthwise_forms.fastest(x, self.kernel[..., 0], 1, self.dilation_rate)
+        outputs = backend_forms.fastest(x, self.kernel[..., 0], 1, self.dilation_rate)
         return (
             outputs + self.bias if self.use_bias else outputs,
             [x[:, ops.shape(inputs)[1] :]],

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_sep.layers import depthwise_forms
+from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.padding import PADDINGS, check_padding, output_size
 
@@ -58,7 +58,7 @@ class DepthwiseConv2D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(channels,), initializer="zeros")
 
     def call(self, inputs):
-        outputs = depthwise_forms.fastest_2d(
+        outputs = backend_forms.fastest_2d(
             inputs, self.kernel[..., 0], self.strides, self.dilation_rate, self.padding
         )
         return outputs + self.bias if self.use_bias else outputs

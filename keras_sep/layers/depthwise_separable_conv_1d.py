@@ -9,7 +9,9 @@ from keras_sep.layers.normalization import (
     initial_norm_state,
     norm_step,
     normalization_layer,
+    normalized_dense,
 )
+from keras_sep.layers.scalar_prelu import ScalarPReLU
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -55,7 +57,7 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
             kernel_size, strides, dilation_rate, padding, dtype=self.dtype_policy, name="depthwise"
         )
         if normalization is not None:
-            self.prelu = scalar_prelu(dtype=self.dtype_policy, name="prelu")
+            self.prelu = ScalarPReLU(dtype=self.dtype_policy, name="prelu")
             self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
         self.pointwise = keras.layers.Dense(filters, dtype=self.dtype_policy, name="pointwise")
 
@@ -70,7 +72,7 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
     def call(self, inputs):
         x = self.depthwise(inputs)
         if self.normalization is not None:
-            x = self.norm(self.prelu(x))
+            return normalized_dense(self.norm, self.pointwise, self.prelu(x))
         return self.pointwise(x)
 
     def initial_state(self, batch_size):
@@ -101,9 +103,3 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
             "padding": self.padding,
             "normalization": self.normalization,
         }
-
-
-def scalar_prelu(**kwargs) -> keras.layers.PReLU:
-    """PReLU with one slope for all frames and channels, 0.25 at first as in its paper."""
-    initializer = keras.initializers.Constant(0.25)
-    return keras.layers.PReLU(alpha_initializer=initializer, shared_axes=[1, 2], **kwargs)

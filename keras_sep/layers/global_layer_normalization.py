@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_sep.layers import backend_forms
+
 
 @keras.saving.register_keras_serializable(package="keras_sep")
 class GlobalLayerNormalization(keras.layers.Layer):
@@ -33,15 +35,30 @@ class GlobalLayerNormalization(keras.layers.Layer):
         )
 
     def call(self, inputs):
+        mean, scale = self.statistics(inputs)
+        scale = self.gamma * scale
         x = ops.cast(inputs, "float32")
-        # Frames first, channels after: one pass for both statistics, in sums that vectorize.
-        mean = ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
-        mean_square = ops.mean(
-            ops.mean(ops.square(x), axis=1, keepdims=True), axis=2, keepdims=True
-        )
-        variance = ops.maximum(mean_square - ops.square(mean), 0.0)
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
         return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
+
+    def then_dense(self, inputs, dense):
+        """`dense(self(inputs))`, with the normalization done to the smaller outputs.
+
+        With mean m, reciprocal deviation s and K = γ · kernel, it is (x K) s + (β kernel + bias)
+        - m s Σ K: no normalized input is written to memory.
+        """
+        if self.compute_dtype != "float32":
+            return dense(self(inputs))
+        mean, scale = self.statistics(inputs)
+        kernel = self.gamma[:, None] * dense.kernel
+        bias = ops.matmul(self.beta, dense.kernel) + dense.bias
+        shift = bias - mean * scale * ops.sum(kernel, axis=0)
+        return ops.matmul(inputs, kernel) * scale + shift
+
+    def statistics(self, inputs):
+        """Mean of each example and reciprocal of its deviation, float32 `(batch, 1, 1)` each."""
+        mean, mean_square = backend_forms.moments(ops.cast(inputs, "float32"))
+        variance = ops.maximum(mean_square - ops.square(mean), 0.0)
+        return mean, ops.rsqrt(variance + self.epsilon)
 
     def compute_output_shape(self, input_shape):
         return input_shape

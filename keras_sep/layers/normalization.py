@@ -38,3 +38,9 @@ def normalization_layer(normalization: str, **kwargs) -> keras.layers.Layer:
     if normalization == "layer":
         return keras.layers.LayerNormalization(epsilon=1e-8, **kwargs)
     return keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, **kwargs)
+
+
+def normalized_dense(norm: keras.layers.Layer, dense: keras.layers.Dense, inputs):
+    """`dense(norm(inputs))`, the two in one where the normalization can."""
+    fused = getattr(norm, "then_dense", None)
+    return fused(inputs, dense) if fused else dense(norm(inputs))

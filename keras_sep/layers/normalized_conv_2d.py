@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sep.layers import depthwise_forms
+from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.padding import check_padding, named_padding, output_size, pad
 
@@ -97,7 +97,7 @@ class NormalizedConv2D(keras.layers.Layer):
         kernel = ops.cast(kernel, self.compute_dtype)
         arguments = (self.kernel_size, self.strides, self.dilation_rate, self.padding)
         if self.filters is None:
-            return depthwise_forms.fastest_2d(inputs, kernel[..., 0], *arguments[1:])
+            return backend_forms.fastest_2d(inputs, kernel[..., 0], *arguments[1:])
         if self.kernel_size == self.strides == 1:
             return _pointwise(inputs, kernel[0, 0])
         padding = named_padding(*arguments)

@@ -4,13 +4,14 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D, scalar_prelu
+from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
 from keras_sep.layers.normalization import (
     check_normalization,
     initial_norm_state,
     norm_step,
     normalization_layer,
 )
+from keras_sep.layers.scalar_prelu import ScalarPReLU
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -70,7 +71,7 @@ class TemporalBlock(keras.layers.Layer):
         self.causal = causal
         self.residual = residual
         self.expand = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="expand")
-        self.prelu = scalar_prelu(dtype=self.dtype_policy, name="prelu")
+        self.prelu = ScalarPReLU(dtype=self.dtype_policy, name="prelu")
         self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape):

@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.depthwise_separable_conv_1d import scalar_prelu
 from keras_sep.layers.normalization import (
     check_normalization,
     initial_norm_state,
     norm_step,
     normalization_layer,
 )
+from keras_sep.layers.scalar_prelu import ScalarPReLU
 from keras_sep.layers.temporal_block import TemporalBlock
 
 MASK_ACTIVATIONS = (
@@ -106,7 +106,7 @@ class TemporalConvNet(keras.layers.Layer):
             )
             for index in range(last + 1)
         ]
-        self.prelu = scalar_prelu(dtype=self.dtype_policy, name="prelu")
+        self.prelu = ScalarPReLU(dtype=self.dtype_policy, name="prelu")
 
     def build(self, input_shape):
         *lead, filters = input_shape

@@ -81,10 +81,16 @@ def _recorded(layer, calls):
         return outputs
 
     layer.call = recording
+    fuses = hasattr(layer, "then_dense")
+    if fuses:
+        # As the two layers that it stands for, so that the second one's call is noted.
+        layer.then_dense = lambda inputs, dense: dense(layer(inputs))
     try:
         yield
     finally:
         del layer.call
+        if fuses:
+            del layer.then_dense
 
 
 def _multiply_adds(layer, calls):

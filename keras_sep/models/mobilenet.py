@@ -21,8 +21,8 @@ from keras_sep.models.mobilenet_tables import (
 class MobileNet(keras.Model):
     """Classifies images, or log-mel spectrograms, or gives their features.
 
-    Built when it is made. Any size of image works; the feature map is 32 times smaller, rounded
-    up. Logits are float32 under any dtype policy.
+    Built when it is made. Any size of image works; the feature map is `output_stride` times
+    smaller, rounded up. Logits are float32 under any dtype policy.
 
     Args:
         version: "v1", "v2", "v3_small" or "v3_large".
@@ -39,15 +39,19 @@ class MobileNet(keras.Model):
         normalization: "batch", or None for a bias in its place; see `export.fold_batch_norm`.
         epsilon: Added to the variances of the normalizations: 1e-3 in TensorFlow and Keras, 1e-5
             in timm and in torchvision's V2.
+        output_stride: How many times smaller than the image the feature map is: 32, or 16, 8, 4 or
+            2 for dense prediction or small images. Later strides are replaced by dilation, so the
+            weights are the same.
 
     Input: `(batch, height, width, channels)`. Output: logits `(batch, num_classes)`, features
-    `(batch, features)` or a map `(batch, height / 32, width / 32, features)`.
+    `(batch, features)` or a map `(batch, height / output_stride, width / output_stride, features)`.
 
     Raises:
         ValueError: An argument is out of range.
 
     Source: Howard et al. 2017 (arXiv 1704.04861), table 1; Sandler et al. 2018 (arXiv
-    1801.04381), table 2; Howard et al. 2019 (arXiv 1905.02244), tables 1 and 2.
+    1801.04381), table 2; Howard et al. 2019 (arXiv 1905.02244), tables 1 and 2. The output stride:
+    Chen et al. 2017 (arXiv 1706.05587), section 3.1.
     """
 
     def __init__(
@@ -63,10 +67,11 @@ class MobileNet(keras.Model):
         padding: str = "same",
         normalization: str | None = "batch",
         epsilon: float = 1e-3,
+        output_stride: int = 32,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check(version, alpha, input_shape, include_top, pooling)
+        _check(version, alpha, input_shape, include_top, pooling, output_stride)
         check_at_least_one(num_classes=num_classes)
         check_padding(padding)
         self.version = version
@@ -80,6 +85,7 @@ class MobileNet(keras.Model):
         self.padding = padding
         self.normalization = normalization
         self.epsilon = epsilon
+        self.output_stride = output_stride
         shared = {"normalization": normalization, "epsilon": epsilon, "dtype": self.dtype_policy}
         activation = "hard_swish" if version.startswith("v3") else "relu6"
         self.stem = NormalizedConv2D(
@@ -94,7 +100,7 @@ class MobileNet(keras.Model):
         block_class = DepthwiseSeparableConv2D if version == "v1" else InvertedResidual
         self.blocks = [
             block_class(**arguments, padding=padding, name=f"block_{index}", **shared)
-            for index, arguments in enumerate(blocks(version, alpha))
+            for index, arguments in enumerate(blocks(version, alpha, output_stride))
         ]
         self.head = None
         if version != "v1":
@@ -173,6 +179,7 @@ class MobileNet(keras.Model):
             "padding": self.padding,
             "normalization": self.normalization,
             "epsilon": self.epsilon,
+            "output_stride": self.output_stride,
         }
 
 
@@ -180,7 +187,7 @@ def _mean(x):
     return ops.mean(ops.cast(x, "float32"), (1, 2))
 
 
-def _check(version, alpha, input_shape, include_top, pooling):
+def _check(version, alpha, input_shape, include_top, pooling, output_stride):
     if version not in VERSIONS:
         raise ValueError(f"version must be one of {', '.join(VERSIONS)}, got {version!r}")
     if stem_filters(version, alpha) < 1:
@@ -195,3 +202,5 @@ def _check(version, alpha, input_shape, include_top, pooling):
             'pooling must be "avg", "max" or None, and None with include_top=True, which averages; '
             f"got {pooling!r}"
         )
+    if output_stride not in (2, 4, 8, 16, 32):
+        raise ValueError(f"output_stride must be 2, 4, 8, 16 or 32, got {output_stride!r}")

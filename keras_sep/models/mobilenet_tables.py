@@ -58,8 +58,23 @@ def stem_filters(version: str, alpha: float) -> int:
     return divisible(32 * alpha) if version == "v2" else 16
 
 
-def blocks(version: str, alpha: float) -> list[dict]:
-    """Arguments of each block: of `DepthwiseSeparableConv2D` for V1, of `InvertedResidual` else."""
+def blocks(version: str, alpha: float, output_stride: int = 32) -> list[dict]:
+    """Arguments of each block: of `DepthwiseSeparableConv2D` for V1, of `InvertedResidual` else.
+
+    Once the map is `output_stride` times smaller than the image, strides become dilation.
+    """
+    rows, reached, dilation = _undilated(version, alpha), 2, 1
+    for row in rows:
+        strides, row["dilation_rate"] = row["strides"], dilation
+        if reached < output_stride:
+            reached *= strides
+        else:
+            row["strides"] = 1
+            dilation *= strides
+    return rows
+
+
+def _undilated(version, alpha):
     if version == "v1":
         return [{"filters": int(filters * alpha), "strides": strides} for filters, strides in _V1]
     channels = stem_filters(version, alpha)

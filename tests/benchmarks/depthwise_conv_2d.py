@@ -30,7 +30,7 @@ def measure(size: int, channels: int, batch_size: int, repeats: int) -> list[dic
     import keras
     import numpy as np
 
-    from keras_sep.layers import depthwise_forms
+    from keras_sep.layers import backend_forms
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(batch_size, size, size, channels)).astype("float32")
@@ -46,7 +46,7 @@ def measure(size: int, channels: int, batch_size: int, repeats: int) -> list[dic
         taken = set()
 
         def ours(x, k, form, strides=strides, dilation=dilation, taken=taken):
-            taken.add("shifted" if depthwise_forms._compiler_fuses() else "native")
+            taken.add("shifted" if backend_forms._compiler_fuses() else "native")
             return form(x, k, strides, dilation, "same")
 
         def theirs(x, k, layer=layer):
@@ -55,8 +55,8 @@ def measure(size: int, channels: int, batch_size: int, repeats: int) -> list[dic
 
         contenders = {
             "keras": theirs,
-            "shifted": lambda x, k, ours=ours: ours(x, k, depthwise_forms.shifted_2d),
-            "native": lambda x, k, ours=ours: ours(x, k, depthwise_forms.native_2d),
+            "shifted": lambda x, k, ours=ours: ours(x, k, backend_forms.shifted_2d),
+            "native": lambda x, k, ours=ours: ours(x, k, backend_forms.native_2d),
         }
         calls = {
             (name, task): make(function, inputs, kernel, jit)

@@ -7,7 +7,7 @@ import pytest
 
 from keras_sep.cli import main
 from keras_sep.export import export_saved_model
-from keras_sep.models import ConvTasNet
+from keras_sep.models import ConvTasNet, MobileNet
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -61,6 +61,32 @@ def test_files_and_folders(tmp_path, monkeypatch, capsys):
         code, out, _ = run(monkeypatch, capsys, path)
         assert code == 0
         assert parameters in out
+
+
+def test_files_of_mobilenets(tmp_path, monkeypatch, capsys):
+    model = MobileNet("v1", 0.1, input_shape=(32, 48, 1), num_classes=3)
+    model.save(tmp_path / "best.keras")
+    export_saved_model(model, tmp_path / "name" / "1")
+    for path in (tmp_path, tmp_path / "best.keras", tmp_path / "name"):
+        code, out, _ = run(monkeypatch, capsys, path)
+        assert code == 0
+        assert f"{model.count_params():,}" in out
+        assert "32 x 48" in out
+    _, out, _ = run(monkeypatch, capsys, tmp_path / "best.keras", "--resolution", "64")
+    assert "64 x 64" in out
+    code, _, error = run(monkeypatch, capsys, tmp_path / "best.keras", "--alpha", "0.1")
+    assert code == 2
+    assert "--alpha" in error
+    assert "best.keras" in error
+
+
+@pytest.mark.parametrize("option", ["--alpha", "--resolution"])
+def test_options_of_mobilenets_are_refused_elsewhere(option, monkeypatch, capsys):
+    code, _, error = run(monkeypatch, capsys, "paper_best", option, "1")
+    assert code == 2
+    assert option in error
+    assert "paper_best" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

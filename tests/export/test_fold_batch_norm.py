@@ -29,5 +29,5 @@ def test_equal_outputs(version, alpha):
 
 
 def test_other_models_are_refused():
-    with pytest.raises(ValueError, match="must be a MobileNet, got Sequential"):
+    with pytest.raises(ValueError, match="must be a MobileNet or SoundClassifier, got Sequential"):
         fold_batch_norm(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))

@@ -67,6 +67,7 @@ CASES = [
         (None, None, 4),
     ),
     Case(layers.GlobalLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
+    Case(layers.ScalarPReLU, {}, (None, 4)),
     Case(layers.CumulativeLayerNormalization, {"epsilon": 1e-6}, (None, 4)),
     Case(
         layers.LogMelSpectrogram,
@@ -105,6 +106,26 @@ CASES = [
         },
         (None, 5),
     ),
+    Case(
+        layers.VectorQuantizer,
+        {"num_embeddings": 8, "embedding_dim": 4, "init": "kmeans", "restart_threshold": 0.5},
+        (None, 4),
+        half_inputs=True,
+    ),
+    Case(
+        layers.VectorQuantizer,
+        {"num_embeddings": 8, "embedding_dim": 4, "ema_decay": None},
+        (None, 3, 4),
+        half_inputs=True,
+    ),
+    Case(
+        layers.ResidualVectorQuantizer,
+        {"num_quantizers": 2, "num_embeddings": 8, "embedding_dim": 4},
+        (None, 4),
+        half_inputs=True,
+    ),
+    Case(layers.FiniteScalarQuantizer, {"levels": [5, 4, 3]}, (None, 3), half_inputs=True),
+    Case(layers.ResidualStack, {"num_blocks": 1, "hidden_dim": 3, "rank": 1}, (None, 4)),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from numerics import BACKEND, compiled, gradients, layer_gradients, run
 
-from keras_sep.layers import DepthwiseConv1D, depthwise_forms
+from keras_sep.layers import DepthwiseConv1D, backend_forms
 
 RNG = np.random.default_rng(0)
 
@@ -87,7 +87,7 @@ def test_forms_agree_in_value_and_gradient(taps, strides, dilation):
     x, kernel = normal(2, dilation * (taps - 1) + 9, 3), normal(taps, 3)
     shifted, native = (
         run(lambda x, k, form=form: form(x, k, strides, dilation), x, kernel)
-        for form in (depthwise_forms.shifted, depthwise_forms.native)
+        for form in (backend_forms.shifted, backend_forms.native)
     )
     np.testing.assert_allclose(shifted, native, atol=1e-5)
     cotangent = normal(*shifted.shape)
@@ -97,7 +97,7 @@ def test_forms_agree_in_value_and_gradient(taps, strides, dilation):
             x,
             kernel,
         )
-        for form in (depthwise_forms.shifted, depthwise_forms.native)
+        for form in (backend_forms.shifted, backend_forms.native)
     ]
     for ours, theirs in zip(*by_form, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -119,7 +119,7 @@ class Spy(keras.layers.Layer):
         self.dense.build(input_shape)
 
     def call(self, inputs):
-        self.seen.add(depthwise_forms._compiler_fuses())
+        self.seen.add(backend_forms._compiler_fuses())
         return self.dense(inputs)
 
 

@@ -7,7 +7,7 @@ import torch
 from keras import ops
 from numerics import gradients, layer_gradients, run
 
-from keras_sep.layers import DepthwiseConv2D, depthwise_forms
+from keras_sep.layers import DepthwiseConv2D, backend_forms
 
 RNG = np.random.default_rng(0)
 
@@ -94,7 +94,7 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
 )
 def test_forms_agree_in_value_and_gradient(taps, strides, dilation, padding):
     x, kernel = normal(2, 9, 12, 3), normal(taps, taps, 3)
-    forms = (depthwise_forms.shifted_2d, depthwise_forms.native_2d)
+    forms = (backend_forms.shifted_2d, backend_forms.native_2d)
     shifted, native = (
         run(lambda x, k, form=form: form(x, k, strides, dilation, padding), x, kernel)
         for form in forms

@@ -92,6 +92,23 @@ def test_features():
     np.testing.assert_allclose(outputs["max"], outputs[None].max((1, 2)), atol=1e-5)
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_dilated_map_holds_the_strided_one(version):
+    """With PyTorch's padding, strides skip what dilation computes. (V3 has means over the map.)"""
+    images, strided = normal(2, 33, 64, 3), {}
+    for output_stride in (32, 8):
+        model = MobileNet(
+            version, 0.35, include_top=False, padding="torch", output_stride=output_stride
+        )
+        model.set_weights(strided.get("weights", model.get_weights()))
+        features = run(lambda x, model=model: model(x), images)
+        assert features.shape == model.compute_output_shape(images.shape)
+        if not strided:
+            strided = {"weights": model.get_weights(), "features": features}
+    assert features.shape[1:3] == (5, 8)
+    np.testing.assert_allclose(features[:, ::4, ::4], strided["features"], atol=1e-5)
+
+
 def test_preprocessing_takes_bytes(small, tmp_path):
     config = {**small.get_config(), "include_preprocessing": True}
     model = MobileNet.from_config(config)
@@ -134,6 +151,7 @@ def test_keras_file_and_training(small, tmp_path):
         ({"input_shape": (32, 32)}, "input_shape"),
         ({"padding": "valid"}, "padding"),
         ({"normalization": "layer"}, "normalization"),
+        ({"output_stride": 3}, "output_stride"),
     ],
 )
 def test_arguments_out_of_range(arguments, named):

@@ -1,0 +1,122 @@
+"""What the scripts that train a classifier share: optimizer, resuming, test and its picture.
+
+Labels are one-hot, and models give logits. See train_mobilenet.py.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from rich.progress import track
+
+import keras_sep
+
+
+def check_same_run(out: Path, config: dict) -> None:
+    """Notes what a run was started with, or exits where `out` holds a run of other arguments."""
+    path = out / "config.json"
+    config = json.loads(json.dumps(config, default=str))
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text())
+    changed = [f"{name}={before.get(name)}" for name in config if config[name] != before.get(name)]
+    if changed:
+        raise SystemExit(
+            f"{out} holds a run with other arguments ({', '.join(changed)}); repeat them to go on, "
+            "or give another folder"
+        )
+
+
+def compile_classifier(
+    model: keras.Model,
+    steps: int,
+    epochs: int,
+    learning_rate: float,
+    warm_up: int,
+    label_smoothing: float,
+) -> None:
+    """AdamW whose rate rises for `warm_up` of the epochs and falls along a cosine in the others."""
+    rise = {"warmup_target": learning_rate, "warmup_steps": warm_up * steps} if warm_up else {}
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warm_up else learning_rate, (epochs - warm_up) * steps, **rise
+    )
+    optimizer = keras.optimizers.AdamW(schedule)
+    # Decay is for what multiplies features, not for offsets and normalizations.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
+        metrics=["accuracy"],
+    )
+
+
+def fit_classifier(
+    model: keras.Model, training: Iterable, validation: Iterable, epochs: int, out: Path
+) -> keras.Model:
+    """Fits, going on where an earlier run in `out` stopped; the best model by validation loss.
+
+    `out` receives best.keras, log.csv, curves.png and the backup.
+    """
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=[
+            keras_sep.callbacks.BestModel(out / "best.keras", "val_loss", "min"),
+            keras_sep.callbacks.ResumableBackup(out / "backup"),
+            keras.callbacks.CSVLogger(out / "log.csv", append=True),
+            keras_sep.callbacks.TrainingCurves(out / "log.csv", out / "curves.png"),
+        ],
+    )
+    return keras.saving.load_model(out / "best.keras")
+
+
+def score_classifier(
+    model: keras.Model, data: Iterable, class_names: list[str], out: Path
+) -> float:
+    """Accuracy on batches of inputs and labels; writes test.json and confusion.png to `out`."""
+    counts = np.zeros((len(class_names), len(class_names)), int)
+    for inputs, labels in track(data, "test"):
+        logits = model.predict_on_batch(inputs)
+        np.add.at(counts, (np.argmax(labels, -1), np.argmax(logits, -1)), 1)
+    accuracy = float(np.trace(counts) / counts.sum())
+    scores = {
+        "accuracy": accuracy,
+        "examples": int(counts.sum()),
+        "classes": class_names,
+        "confusion": counts.tolist(),
+    }
+    beside = out / "test.json.next"
+    beside.write_text(json.dumps(scores) + "\n")
+    os.replace(beside, out / "test.json")
+    draw_confusion(counts, class_names, out / "confusion.png")
+    print(f"test accuracy {accuracy:.2%} of {counts.sum():,}")
+    return accuracy
+
+
+def draw_confusion(counts: np.ndarray, class_names: list[str], path: Path) -> None:
+    """A row for each true class, shaded by its share; with numbers where there are few classes."""
+    size = max(4.0, min(0.45 * len(class_names), 12.0))
+    figure = Figure(figsize=(size + 1.5, size + 0.5), layout="constrained")
+    axis = figure.subplots()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure.colorbar(axis.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the class")
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.set_title(f"Accuracy {np.trace(counts) / counts.sum():.2%} of {counts.sum():,}")
+    if len(class_names) <= 30:
+        ticks = range(len(class_names))
+        axis.set_xticks(ticks, class_names, rotation=90)
+        axis.set_yticks(ticks, class_names)
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            style = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
+            axis.text(column, row, counts[row, column], **style)
+    beside = path.with_name(f"{path.stem}.next{path.suffix}")
+    figure.savefig(beside, dpi=110)
+    os.replace(beside, path)

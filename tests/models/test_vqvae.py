@@ -1,0 +1,219 @@
+"""VQ-VAE, VQ-VAE-2 and VAE: grids, ratios, losses by name, decoding of fewer levels, files."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from numerics import run
+
+from keras_sep.models import VAE, VQVAE, VQVAE2
+
+WIDTHS = {"hidden_dim": 6, "residual_dim": 4, "num_residual_blocks": 1}
+SMALL = {"num_embeddings": 8, "embedding_dim": 4, **WIDTHS}
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("model_class", "preset", "lengths", "grids"),
+    [
+        (VQVAE2, "imagenet_256", (256, 256), [(32, 32), (64, 64)]),
+        (VQVAE2, "ffhq_1024", (1024, 1024), [(32, 32), (64, 64), (128, 128)]),
+        (VQVAE, "imagenet_128", (128, 128), [(32, 32)]),
+        (VQVAE, "audio", (16000,), [(250,)]),
+    ],
+)
+def test_grids_of_the_papers(model_class, preset, lengths, grids):
+    model = model_class.from_preset(
+        preset, hidden_dim=2, residual_dim=1, embedding_dim=2, num_embeddings=4
+    )
+    assert model.code_shapes(lengths) == grids
+    codes = model.encode(images(1, *lengths, model.channels))
+    assert [tuple(level.shape) for level in codes] == [(1, *grid) for grid in grids]
+
+
+def test_compression_ratios_of_the_papers():
+    assert VQVAE2().compression_ratio((256, 256)) == pytest.approx(34.1, abs=0.05)
+    assert VQVAE().compression_ratio((128, 128)) == pytest.approx(42.7, abs=0.05)
+
+
+@pytest.mark.parametrize("model_class", [VQVAE2, VQVAE])
+def test_an_unknown_preset(model_class):
+    with pytest.raises(ValueError, match=r"preset must be one of imagenet_.* got 'best'"):
+        model_class.from_preset("best")
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3])
+def test_codes_decode_to_the_reconstruction(num_levels):
+    model = VQVAE2(num_levels=num_levels, **SMALL)
+    x = images(2, 16, 32, 3)
+    outputs = model(x)
+    codes = model.encode(x)
+    for level, expected in zip(codes, outputs["codes"], strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(level), ops.convert_to_numpy(expected))
+    decoded = ops.convert_to_numpy(model.decode(codes))
+    np.testing.assert_allclose(decoded, ops.convert_to_numpy(outputs["reconstruction"]), atol=1e-5)
+    top_alone = ops.convert_to_numpy(model.decode(codes[:1]))
+    assert top_alone.shape == x.shape
+    assert np.allclose(top_alone, decoded) == (num_levels == 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments", "lengths"),
+    [
+        ("mse", {"ema_decay": None}, (16, 16)),
+        ("mae", {"channels": 1}, (16, 8)),  # A spectrogram.
+        (keras.losses.Huber(0.1), {"channels": 1, "rank": 1}, (32,)),  # A waveform.
+    ],
+    ids=["mse", "mae", "own loss"],
+)
+def test_fit_logs_the_parts_of_the_loss(loss, arguments, lengths):
+    model = VQVAE2(**SMALL, **arguments)
+    x = images(4, *lengths, model.channels)
+    model.compile(keras.optimizers.Adam(1e-2), loss)
+    logs = model.fit(x, batch_size=2, epochs=2, verbose=0).history
+    parts = ("reconstruction_loss", "codebook_loss", "commitment_loss")
+    np.testing.assert_allclose(logs["loss"], sum(np.array(logs[part]) for part in parts), rtol=1e-4)
+    assert (logs["codebook_loss"][0] > 0) == (model.ema_decay is None)
+    evaluated = model.evaluate(x, verbose=0, return_dict=True)
+    expected = keras.losses.get(loss)(x, ops.convert_to_tensor(model.reconstruct(x)))
+    expected = float(ops.mean(expected))
+    assert evaluated["reconstruction_loss"] == pytest.approx(expected, rel=1e-4)
+    for name in ("top", "bottom"):
+        assert 1 <= evaluated[f"{name}_perplexity"] <= 8
+        assert 0 < evaluated[f"{name}_usage"] <= 1
+
+
+def test_fit_trains_the_vae():
+    """On the bound: the reconstruction's loss and the divergence add up, and fall."""
+    model = VAE(4, **WIDTHS)
+    x = images(8, 8, 8, 3)
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    logs = model.fit(x, epochs=8, verbose=0).history
+    total = np.array(logs["reconstruction_loss"]) + np.array(logs["kl_loss"])
+    np.testing.assert_allclose(logs["loss"], total, rtol=1e-4)
+    assert logs["loss"][-1] < logs["loss"][0]
+
+
+def test_a_seed_sets_what_the_vae_draws():
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        models.append(VAE(4, **WIDTHS))
+    x = images(1, 8, 8, 3)
+    one, two = (ops.convert_to_numpy(model(x)["reconstruction"]) for model in models)
+    np.testing.assert_array_equal(one, two)
+    assert np.any(ops.convert_to_numpy(models[0](x)["reconstruction"]) != one)
+
+
+SAVE = """
+import sys
+import keras
+import numpy as np
+from keras import ops
+from keras_sep.models import VQVAE2
+
+keras.utils.set_random_seed(0)
+sizes = {"hidden_dim": 6, "residual_dim": 4, "num_residual_blocks": 1}
+model = VQVAE2(16, 4, init="kmeans", **sizes)
+images = np.random.default_rng(0).uniform(-1, 1, size=(4, 32, 32, 3)).astype("float32")
+model.compile("adam", "mse")
+model.fit(images, verbose=0)
+model.save(sys.argv[1] + "/model.keras")
+codes = {str(level): ops.convert_to_numpy(c) for level, c in enumerate(model.encode(images))}
+np.savez(sys.argv[1] + "/out.npz", images=ops.convert_to_numpy(model.reconstruct(images)), **codes)
+"""
+
+
+def test_what_another_backend_saved_gives_the_same_codes(tmp_path):
+    other = {"tensorflow": "jax", "jax": "torch", "torch": "tensorflow"}[keras.backend.backend()]
+    subprocess.run(
+        [sys.executable, "-c", SAVE, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": other},
+        check=True,
+    )
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    x = images(4, 32, 32, 3)
+    with np.load(tmp_path / "out.npz") as expected:
+        for level, codes in enumerate(model.encode(x)):
+            assert len(np.unique(expected[str(level)])) > 4
+            np.testing.assert_array_equal(ops.convert_to_numpy(codes), expected[str(level)])
+        reconstruction = ops.convert_to_numpy(model.reconstruct(x))
+        np.testing.assert_allclose(reconstruction, expected["images"], atol=1e-4)
+
+
+def test_a_loss_must_be_given():
+    model = VQVAE(**SMALL)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="loss must be given to compile"):
+        model.fit(images(2, 16, 16, 3), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (lambda: VQVAE2(**SMALL), (2, 16, 16, 3)),
+        (lambda: VQVAE(rank=1, channels=1, **SMALL), (2, 32, 1)),
+        (lambda: VAE(4, **WIDTHS), (2, 16, 16, 3)),
+    ],
+)
+def test_files(model, inputs, tmp_path):
+    model = model()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    x = images(*inputs)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(again.reconstruct(x)),
+        ops.convert_to_numpy(model.reconstruct(x)),
+        atol=1e-6,
+    )
+
+
+def test_kl_is_the_closed_form():
+    """Against torch.distributions, β and all, per value of the input."""
+    model = VAE(4, kl_weight=0.5, **WIDTHS)
+    x = images(3, 16, 16, 3)
+    outputs = {name: ops.convert_to_numpy(value) for name, value in model(x).items()}
+    mean, deviation = (
+        torch.tensor(outputs["mean"].copy()),
+        torch.tensor(np.exp(outputs["log_variance"] / 2)),
+    )
+    nats = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, deviation), torch.distributions.Normal(0.0, 1.0)
+    )
+    expected = 0.5 * nats.sum((1, 2, 3)).numpy() / x[0].size
+    np.testing.assert_allclose(outputs["kl_loss"], expected, rtol=1e-4)
+
+
+def test_free_bits_bound_each_latent_from_below():
+    model = VAE(4, free_bits=10.0, **WIDTHS)
+    loss = run(lambda x: model(x)["kl_loss"], images(3, 16, 16, 3))
+    np.testing.assert_allclose(loss, 10.0 * 4 * 4 * 4 / (16 * 16 * 3), rtol=1e-5)
+
+
+def test_samples():
+    assert tuple(VAE(4, **WIDTHS).sample(3, (2, 5)).shape) == (3, 8, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: VQVAE2(num_levels=0), "num_levels must be at least 1, got 0"),
+        (lambda: VQVAE2(strides=6), "strides must be a power of two from 2 on, got 6"),
+        (lambda: VAE(kl_weight=-1.0), "kl_weight must be at least 0, got -1.0"),
+        (lambda: VAE(free_bits=-1.0), "free_bits must be at least 0, got -1.0"),
+        (lambda: VQVAE2(**SMALL).encode(images(1, 12, 16, 3)), "lengths must be divisible by 8"),
+        (lambda: VQVAE2(**SMALL).decode([]), "codes must be a list of 1 to 2 grids"),
+    ],
+)
+def test_errors(function, message):
+    with pytest.raises(ValueError, match=message):
+        function()
