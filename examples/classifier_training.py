@@ -83,7 +83,8 @@ def score_classifier(
     """Accuracy on batches of inputs and labels; writes test.json and confusion.png to `out`."""
     counts = np.zeros((len(class_names), len(class_names)), int)
     for inputs, labels in track(data, "test"):
-        logits = model.predict_on_batch(inputs)
+        # Batches of tf.data are no arrays to the other backends.
+        logits = model.predict_on_batch(np.asarray(inputs))
         np.add.at(counts, (np.argmax(labels, -1), np.argmax(logits, -1)), 1)
     accuracy = float(np.trace(counts) / counts.sum())
     scores = {

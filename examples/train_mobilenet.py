@@ -115,7 +115,7 @@ def from_tfds(name: str) -> Images:
 
 
 def batches(
-    images: Images, size: int, batch_size: int, augmentation: keras.Layer, seed: int
+    images: Images, size: int, batch_size: int, augmentation: list[keras.Layer], seed: int
 ) -> Iterator[tf.data.Dataset]:
     """Batches for training, validation and test: images `(batch, size, size, 3)`, one-hot labels.
 
@@ -132,7 +132,10 @@ def batches(
         )
 
     def augment(batch, labels):
-        return augmentation(tf.cast(batch, tf.float32), training=True), labels
+        batch = tf.cast(batch, tf.float32)
+        for layer in augmentation:
+            batch = layer(batch, training=True)
+        return batch, labels
 
     for part in (images.training, images.validation, images.test):
         resized = part.map(resize, tf.data.AUTOTUNE)
@@ -146,7 +149,7 @@ def batches(
         yield whole.map(augment, tf.data.AUTOTUNE).prefetch(2)
 
 
-def augmentation_of(flip: bool, seed: int) -> keras.Layer:
+def augmentation_of(flip: bool, seed: int) -> list[keras.Layer]:
     """Small turns, shifts, zooms and, where a mirrored image is of the same class, mirroring."""
     options = {"fill_mode": "nearest", "seed": seed}
     layers = [
@@ -156,7 +159,7 @@ def augmentation_of(flip: bool, seed: int) -> keras.Layer:
     ]
     if flip:
         layers.append(keras.layers.RandomFlip("horizontal", seed=seed))
-    return keras.Sequential(layers)
+    return layers
 
 
 def main(

@@ -1,13 +1,11 @@
 """A stream of any length, with what there is to say about it afterwards."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
 CHUNK = 512
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def run_stream(separator, seconds, seed=0, progress=lambda chunks: chunks):
@@ -51,4 +49,6 @@ def run_stream(separator, seconds, seed=0, progress=lambda chunks: chunks):
 
 
 def _resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    """Bytes of the process's own memory: pages of files come and go with the machine's load."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("RssAnon:")[1].split()[0])

@@ -171,7 +171,7 @@ class LogMelSpectrogram(keras.layers.Layer):
     def call(self, inputs):
         self._check_samples(inputs.shape[1])
         frames = _sliding(ops.cast(inputs, "float32"), self.window_size, self.hop_size)
-        real, imaginary = ops.rfft(frames * self._window, self.fft_size)
+        real, imaginary = ops.rfft(ops.multiply(frames, self._window), self.fft_size)
         spectrum = ops.square(real) + ops.square(imaginary)
         if self.power == 1:
             spectrum = ops.sqrt(ops.maximum(spectrum, _MIN_POWER))
