@@ -2,7 +2,7 @@
 
     python examples/data/fetch_sounds.py [--out sounds] [--cache DIR]
 
-Downloads 21 packages (some 470 MB, those of fetch_voices.py among them) with `apt-get download`,
+Downloads 22 packages (some 470 MB, those of fetch_voices.py among them) with `apt-get download`,
 unpacks them with `dpkg-deb -x`, and writes `sounds/{train,valid,test}/<class>/*.flac`, mono,
 16 kHz. Needs no root. A rerun downloads and converts only what is missing. Which class holds
 what, and under which licence: SOUNDS.md beside this file. Needs numpy, rich, soundfile and soxr.
