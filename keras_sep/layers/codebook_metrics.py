@@ -38,9 +38,10 @@ class CodebookMetrics(keras.metrics.Metric):
             variable.assign(ops.zeros(variable.shape, "float32"))
 
     def result(self):
-        traced = _is_traced(self.counts)
-        if traced and keras.backend.backend() == "jax":
-            counts = ops.convert_to_tensor(self.counts)  # The layer's are out of reach.
+        traced = _is_unknown(self.counts)
+        is_jax = keras.backend.backend() == "jax"
+        if is_jax and (traced or _is_unknown(self.layer_counts())):
+            counts = ops.convert_to_tensor(self.counts)  # The layer's are out of reach in a step.
         else:
             counts = self.counts + self.layer_counts()
         total = ops.sum(counts)
@@ -55,8 +56,8 @@ class CodebookMetrics(keras.metrics.Metric):
         return {name: ops.where(total > 0, value, math.nan) for name, value in results.items()}
 
 
-def _is_traced(variable) -> bool:
-    """Whether the variable's value is not known yet, as in a step that is being compiled."""
+def _is_unknown(variable) -> bool:
+    """Whether the variable has no value now, as in a step that is compiled, or that JAX runs."""
     try:
         ops.convert_to_numpy(ops.convert_to_tensor(variable))
     except (TypeError, NotImplementedError):

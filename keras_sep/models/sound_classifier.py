@@ -96,7 +96,10 @@ class SoundClassifier(keras.Model):
 
     def _complete_last_patch(self, waveforms):
         """Zeros after waveforms, so that patches cover all of their samples, one at least."""
-        beyond_first = ops.maximum(ops.shape(waveforms)[1] - self.patch_samples, 0)
+        beyond_first = ops.shape(waveforms)[1] - self.patch_samples
+        # An int stays one: JAX slices by nothing else.
+        is_known = isinstance(beyond_first, int)
+        beyond_first = max(beyond_first, 0) if is_known else ops.maximum(beyond_first, 0)
         hops = (beyond_first + self.patch_hop_samples - 1) // self.patch_hop_samples
         padded = ops.pad(waveforms, ((0, 0), (0, self.patch_samples)))
         return padded[:, : self.patch_samples + hops * self.patch_hop_samples]
