@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 
 import keras
-from train_sound_classifier import accuracies, draw_confusion, print_scores, score
+from classifier_training import draw_confusion
+from train_sound_classifier import accuracies, print_scores, score
 
 import keras_sep
 from keras_sep.data import split_sounds

@@ -96,28 +96,36 @@ def score_classifier(
     beside = out / "test.json.next"
     beside.write_text(json.dumps(scores) + "\n")
     os.replace(beside, out / "test.json")
-    draw_confusion(counts, class_names, out / "confusion.png")
+    draw_confusion(class_names, {f"{counts.sum():,} images": counts}, out / "confusion.png")
     print(f"test accuracy {accuracy:.2%} of {counts.sum():,}")
     return accuracy
 
 
-def draw_confusion(counts: np.ndarray, class_names: list[str], path: Path) -> None:
-    """A row for each true class, shaded by its share; with numbers where there are few classes."""
-    size = max(4.0, min(0.45 * len(class_names), 12.0))
-    figure = Figure(figsize=(size + 1.5, size + 0.5), layout="constrained")
-    axis = figure.subplots()
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure.colorbar(axis.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the class")
-    axis.set(xlabel="predicted", ylabel="true")
-    axis.set_title(f"Accuracy {np.trace(counts) / counts.sum():.2%} of {counts.sum():,}")
-    if len(class_names) <= 30:
-        ticks = range(len(class_names))
-        axis.set_xticks(ticks, class_names, rotation=90)
-        axis.set_yticks(ticks, class_names)
-        for row, column in zip(*np.nonzero(counts), strict=True):
+def draw_confusion(
+    class_names: list[str], matrices: dict[str, np.ndarray | list[list[int]]], path: Path
+) -> None:
+    """A PNG of one or more matrices of counts by class and answer, shaded by share of the class.
+
+    With the shares in per cent where there are few classes.
+    """
+    size = 2 + min(0.45 * len(class_names), 11.0)
+    figure = Figure(figsize=(len(matrices) * size + 1, size), layout="constrained")
+    axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    for axis, (title, counts) in zip(axes, matrices.items(), strict=True):
+        counts = np.asarray(counts)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.set(xlabel="answer", ylabel="class")
+        axis.set_title(f"{title}, {np.trace(counts) / counts.sum():.2%} right")
+        if len(class_names) > 40:
+            continue
+        axis.set_xticks(range(len(class_names)), class_names, rotation=90)
+        axis.set_yticks(range(len(class_names)), class_names)
+        for row, column in np.argwhere(counts):
             color = "white" if shares[row, column] > 0.5 else "black"
             style = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
-            axis.text(column, row, counts[row, column], **style)
+            axis.text(column, row, f"{100 * shares[row, column]:.0f}", **style)
+    figure.colorbar(image, ax=axes, label="share of the class")
     beside = path.with_name(f"{path.stem}.next{path.suffix}")
     figure.savefig(beside, dpi=110)
     os.replace(beside, path)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
+from classifier_training import draw_confusion
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -132,24 +132,6 @@ def print_scores(names: list[str], scores: dict[str, list[list[int]]]) -> None:
     for label, place in (("all", 0), ("mean of classes", 1)):
         table.add_row(label, *(x for pair in both.values() for x in ("", f"{pair[place]:.1%}")))
     Console().print(table)
-
-
-def draw_confusion(names: list[str], scores: dict[str, list[list[int]]], path: Path) -> None:
-    """A PNG: rows are classes, columns the answers, shares of a class in per cent."""
-    size = 2 + 0.45 * len(names)
-    figure = Figure(figsize=(2 * size, size), layout="constrained")
-    for axis, (unit, matrix) in zip(figure.subplots(1, len(scores)), scores.items(), strict=True):
-        shares = np.array(matrix) / np.sum(matrix, axis=1, keepdims=True)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.argwhere(shares > 0):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            text = f"{100 * shares[row, column]:.0f}"
-            axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-        axis.set_xticks(range(len(names)), names, rotation=90)
-        axis.set_yticks(range(len(names)), names)
-        axis.set(xlabel="answer", ylabel="class")
-        axis.set_title(f"{unit}, {accuracies(matrix)[0]:.1%} right")
-    figure.savefig(path, dpi=110)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -64,11 +64,8 @@ SOURCES = (
         )
     ),
     Source("frozen-bubble-data", r"zik.*\.ogg$", "music"),
-    Source("sonic-pi-samples", SAMPLES + r"ambi_", "ambience"),
-    Source("sonic-pi-samples", SAMPLES + r"bass_", "bass"),
     Source("sonic-pi-samples", SAMPLES + r"(bd|drum|sn)_", "drums"),
     Source("sonic-pi-samples", SAMPLES + r"(elec|glitch|mehackit)_", "electronic"),
-    Source("sonic-pi-samples", SAMPLES + r"loop_", "loops"),
     Source("sonic-pi-samples", SAMPLES + r"tabla_", "tabla"),
 )
 # Game music is long; effects of the same games are not music.

@@ -14,6 +14,8 @@ from keras_sep.data.arguments import check_integer, is_finite
 
 # Peak of a piece in dB of full scale.
 _PEAK_RANGE = (-30.0, -0.5)
+# Pieces are played at a speed in this range, which moves pitch and tempo together.
+_SPEED_RANGE = (0.8, 1.25)
 # Every second piece is cut off at a frequency in this range: few recordings have the whole band,
 # and those that have it must not be known by that.
 _LOWPASS_HZ = (3400.0, 8000.0)
@@ -32,7 +34,8 @@ class SoundPatches(keras.utils.PyDataset):
     - Place: a random one, once more where it is silent; a file shorter than a piece lies at a
       random place in zeros.
     - Augmentation, unless `augment` is False: the peak is uniform within -30 to -0.5 dB of full
-      scale, and half of the pieces lose what is above a frequency between 3.4 and 8 kHz.
+      scale, the speed log-uniform within 0.8 to 1.25, and half of the pieces lose what is above a
+      frequency between 3.4 and 8 kHz.
 
     A batch depends on `seed`, `epoch` and its index only. Each epoch has new pieces, unless
     `fixed` (for validation). Set `epoch` at its begin, as for `SpeechMixtures`.
@@ -44,7 +47,7 @@ class SoundPatches(keras.utils.PyDataset):
         sample_rate: In Hz.
         batch_size: Pieces in a batch.
         num_batches: Batches in an epoch.
-        augment: Whether to vary level and bandwidth.
+        augment: Whether to vary level, speed and bandwidth.
         mixup: α of mixup: pieces and labels are mixed with another of the batch, with weights
             from a Beta(α, α) distribution. 0 for none.
         fixed: Whether every epoch has the same pieces.
@@ -122,7 +125,11 @@ class SoundPatches(keras.utils.PyDataset):
 
     def _draw(self, rng, class_name):
         files = self.files[class_name]
-        piece = self._read(rng, audio.inspect(files[rng.integers(len(files))]))
+        speed = 1.0
+        if self.augment:
+            # In steps: soxr is slower for ratios that are not of small integers.
+            speed = round(math.exp(rng.uniform(*np.log(_SPEED_RANGE))), 2)
+        piece = self._read(rng, audio.inspect(files[rng.integers(len(files))]), speed)
         if not self.augment:
             return piece
         if rng.random() < _LOWPASS_SHARE:
@@ -131,14 +138,14 @@ class SoundPatches(keras.utils.PyDataset):
         level = 10.0 ** (rng.uniform(*_PEAK_RANGE) / 20.0)
         return piece * np.float32(level / peak) if peak else piece
 
-    def _read(self, rng, info):
+    def _read(self, rng, info, speed):
         """A piece that is not silent, if some draws find one."""
-        ratio = info.sample_rate / self.sample_rate
-        frames = math.ceil(self.samples * ratio)
+        rate = info.sample_rate * speed
+        frames = math.ceil(self.samples * rate / self.sample_rate)
         for _ in range(_MAX_DRAWS):
             start = int(rng.integers(max(info.frames - frames, 0) + 1))
             piece = audio.read_segment(info.path, start, frames).mean(axis=1)
-            piece = audio.resample(piece, info.sample_rate, self.sample_rate)[: self.samples]
+            piece = audio.resample(piece, rate, self.sample_rate)[: self.samples]
             if np.abs(piece).max(initial=0.0) > _SILENCE_PEAK:
                 break
         room = self.samples - len(piece)
