@@ -1,6 +1,7 @@
 """`keras-sep train`: train a Conv-TasNet on a folder of recordings."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -168,7 +169,7 @@ def train(
             dtype="mixed_bfloat16" if mixed_precision else None,
         )
     except (ValueError, ImportError) as error:
-        raise UserError(" ".join(str(error).split())) from None
+        raise UserError(_by_options(str(error), config)) from None
     model.build((None, None))
     if init is not None:
         _load_weights(model, init)
@@ -191,6 +192,18 @@ def train(
         )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+
+
+def _by_options(message, options):
+    """An error of the Python interface in one line, arguments called by the command's names."""
+    others = {"noise_folder": "noise", "reverberation_range": "reverberation"}
+    others["speed_range"] = "speed_change"
+
+    def option(match):
+        name = others.get(match[1], match[1])
+        return f"--{name.replace('_', '-')}" if name in options else match[0]
+
+    return re.sub(r"`(\w+)`", option, " ".join(message.split()))
 
 
 def _check_task(num_sources, min_sources, enhance, mixit, noise):
