@@ -9,7 +9,7 @@ demo: .venv/installed
 test: .venv/installed
 	@set -e; for backend in $(BACKENDS); do \
 	  echo "== KERAS_BACKEND=$$backend"; \
-	  KERAS_BACKEND=$$backend .venv/bin/python -m pytest -q -n auto --dist loadfile; \
+	  KERAS_BACKEND=$$backend .venv/bin/python -m pytest -q -n auto --dist worksteal; \
 	done
 
 lint: .venv/installed

@@ -1,7 +1,14 @@
 """What all tests share: the order of imports, seeds, and few, repeatable hypothesis examples."""
 
-import torch  # noqa: F401, I001  PyTorch must come before TensorFlow, and fast_bss_eval needs it.
+import os
 
+# Tests compile much and run it once or twice: XLA should not optimize, in child processes neither.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# isort: split
+import torch  # noqa: F401  PyTorch must come before TensorFlow, and fast_bss_eval needs it.
+
+# isort: split
 import keras
 import pytest
 from hypothesis import settings
