@@ -10,6 +10,13 @@ from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
 from keras_sep.cli._run_folder import check_same_run, record
 
+# Arguments of `SpeechMixtures` whose options have other names.
+_OPTIONS = {
+    "noise_folder": "--noise",
+    "reverberation_range": "--reverberation",
+    "speed_range": "--speed-change",
+}
+
 
 def train(
     corpus: Annotated[
@@ -168,7 +175,10 @@ def train(
             dtype="mixed_bfloat16" if mixed_precision else None,
         )
     except (ValueError, ImportError) as error:
-        raise UserError(" ".join(str(error).split())) from None
+        message = " ".join(str(error).split())
+        for argument, option in _OPTIONS.items():
+            message = message.replace(f"`{argument}`", option)
+        raise UserError(message) from None
     model.build((None, None))
     if init is not None:
         _load_weights(model, init)
