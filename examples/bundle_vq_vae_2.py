@@ -11,6 +11,7 @@ import csv
 import json
 import math
 import shutil
+import textwrap
 from pathlib import Path
 
 import keras
@@ -166,6 +167,20 @@ def scores_table(model, rows: list[dict]) -> str:
     )
 
 
+def reflow(card: str) -> str:
+    """Markdown with its paragraphs in lines of up to 100 characters, all else as it is."""
+    blocks = card.rstrip().split("\n\n")
+    return (
+        "\n\n".join(
+            block
+            if block.startswith(("#", "|", "```", "!["))
+            else textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
+            for block in blocks
+        )
+        + "\n"
+    )
+
+
 def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
     config = json.loads((run / "config.json").read_text())
     with open(run / "log.csv", newline="") as file:
@@ -218,7 +233,7 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
         "licence": LICENCE[data],
         "limits": LIMITS[data],
     }
-    (bundle / "README.md").write_text(CARD.format(**text))
+    (bundle / "README.md").write_text(reflow(CARD.format(**text)))
 
 
 if __name__ == "__main__":

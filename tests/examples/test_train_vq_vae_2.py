@@ -82,6 +82,17 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
     assert "4 steps of 2 crops" in card
 
 
+def test_paragraphs_of_cards_are_filled():
+    import bundle_vq_vae_2
+
+    table, code = "| a |\n| - |", "```python\nx = 1\ny = 2\n```"
+    card = "\n\n".join(["# name", "one\ntwo " + "word " * 30, table, code, "![a b](c.png)"])
+    filled = "one two " + "word " * 17 + "word"
+    rest = "word " * 11 + "word"
+    expected = ["# name", f"{filled}\n{rest}", table, code, "![a b](c.png)"]
+    assert bundle_vq_vae_2.reflow(card) == "\n\n".join(expected) + "\n"
+
+
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)])
 def test_sets_of_tfds(tmp_path, name, channels):
     import train_vq_vae_2
