@@ -24,10 +24,11 @@ V1_MULTIPLY_ADDS = {
     0.5: {224: 149.5, 192: 110.0, 160: 76.5, 128: 49.2},
     0.25: {224: 41.0, 192: 30.2, 160: 21.1, 128: 13.6},
 }
-# Total parameters, as keras.applications has; millions of multiply-adds. V2's are the paper's. V3's authors print 217 and 155
-# for Large beside their code (tensorflow/models, research/slim/nets/mobilenet), which is what
-# its products are; the paper's 219 for the first would need the multiplications of hard swish and
-# of the scaling by squeeze-excite (2.1 M) besides, which its 155 for the second has no room for.
+# Total parameters, as keras.applications has; millions of multiply-adds. V2's are the paper's. V3's
+# authors print 217 and 155 for Large beside their code (tensorflow/models, in
+# research/slim/nets/mobilenet), which is what its products are. The paper's 219 for the first is
+# reached with the multiplications of hard swish and squeeze-excite besides, 2.1 M, for which its
+# 155 for the second leaves no room.
 OTHERS = {
     ("v2", 1.0): (3_538_984, 300, 1),
     ("v2", 1.4): (6_156_712, 582, 1),
