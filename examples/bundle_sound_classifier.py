@@ -35,8 +35,8 @@ averaged. `1/` is the SavedModel, `waveform` `[batch, samples]` to `probabilitie
 `examples/data/fetch_sounds.py`: recordings from Debian's packages, {train} for training, {valid}
 for validation, {test} for the test, no recording in two of them (`examples/data/SOUNDS.md` lists
 what they are, licences and credits). Classes are drawn equally often, in a class all files; peaks
-of -30 to -0.5 dB of full scale, and half of the pieces cut off at 3.4 to 8 kHz, so that the
-bandwidth of old recordings does not tell their class.
+of -30 to -0.5 dB of full scale, at 0.8 to 1.25 times their speed, and half of the pieces cut off
+at 3.4 to 8 kHz, so that the bandwidth of old recordings does not tell their class.
 
 ## Training
 
@@ -61,9 +61,9 @@ of their own (`examples/data/SOUNDS.md`).
 
 ## Limits
 
-Little data: of some classes two or three test files, where one more right or wrong moves the score
-by a third, and often a single person recorded all of a class (`tabla`, most of `drums`, `bass`
-and `electronic`), so that sounds by others will be told apart less well than the test says. Music
+Little data: of four classes six to eight test files, where one more right or wrong moves the score
+by a seventh, and often a single person recorded all of a class (`tabla`, half of `drums`, most of
+`electronic`), so that sounds by others will be told apart less well than the test says. Music
 is mostly by one composer of game music. There is no class for anything else: rain, a dog or a
 guitar get one of these {num_classes} names, and a high probability does not say that the sound is
 of the class. Silence too gets a name. Single sounds in clean recordings, not mixtures.
