@@ -11,6 +11,7 @@ import csv
 import json
 import math
 import shutil
+import textwrap
 from pathlib import Path
 
 import keras
@@ -166,6 +167,17 @@ def scores_table(model, rows: list[dict]) -> str:
     )
 
 
+def reflowed(card: str) -> str:
+    """The card with its paragraphs broken at 100 characters; code, tables and pictures stay."""
+
+    def wrapped(block: str) -> str:
+        if block.startswith(("#", "|", "```", "![")):
+            return block
+        return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
+
+    return "\n\n".join(wrapped(block) for block in card.strip().split("\n\n")) + "\n"
+
+
 def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
     config = json.loads((run / "config.json").read_text())
     with open(run / "log.csv", newline="") as file:
@@ -218,7 +230,7 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
         "licence": LICENCE[data],
         "limits": LIMITS[data],
     }
-    (bundle / "README.md").write_text(CARD.format(**text))
+    (bundle / "README.md").write_text(reflowed(CARD.format(**text)))
 
 
 if __name__ == "__main__":
