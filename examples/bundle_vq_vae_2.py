@@ -167,18 +167,15 @@ def scores_table(model, rows: list[dict]) -> str:
     )
 
 
-def reflow(card: str) -> str:
-    """Markdown with its paragraphs in lines of up to 100 characters, all else as it is."""
-    blocks = card.rstrip().split("\n\n")
-    return (
-        "\n\n".join(
-            block
-            if block.startswith(("#", "|", "```", "!["))
-            else textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
-            for block in blocks
-        )
-        + "\n"
-    )
+def reflowed(card: str) -> str:
+    """The card with its paragraphs broken at 100 characters; code, tables and pictures stay."""
+
+    def wrapped(block: str) -> str:
+        if block.startswith(("#", "|", "```", "![")):
+            return block
+        return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
+
+    return "\n\n".join(wrapped(block) for block in card.strip().split("\n\n")) + "\n"
 
 
 def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
@@ -233,7 +230,7 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
         "licence": LICENCE[data],
         "limits": LIMITS[data],
     }
-    (bundle / "README.md").write_text(reflow(CARD.format(**text)))
+    (bundle / "README.md").write_text(reflowed(CARD.format(**text)))
 
 
 if __name__ == "__main__":

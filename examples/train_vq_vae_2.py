@@ -59,7 +59,11 @@ def pictures(options):
 
 def speech(options):
     """Log-spectrograms of random segments of a folder's recordings."""
-    crops = {"num_frames": options.size, "num_bins": options.size, "batch_size": options.batch}
+    crops = {
+        "num_frames": options.size,
+        "num_bins": options.bins or options.size,
+        "batch_size": options.batch,
+    }
     (train, part), (valid, other) = split(options.speech)
     return (
         keras_sep.data.SpectrogramCrops(train, num_batches=options.steps, **crops, **part),
@@ -160,6 +164,8 @@ def build_model(options) -> keras_sep.models.VQVAE2:
 
 
 def main(options) -> keras_sep.models.VQVAE2:
+    if options.bins and not options.speech:
+        raise SystemExit("--bins is for spectrograms: give it with --speech, or leave it out")
     if options.speech:
         options.channels, options.mirror = 1, False
     check_same_run(options)
@@ -217,6 +223,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--size", type=int, default=64, help="height and width of a crop; frames and frequencies"
     )
+    parser.add_argument("--bins", type=int, help="frequencies of a spectrogram, if not --size")
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
     parser.add_argument(
         "--mirror", action=argparse.BooleanOptionalAction, default=True, help="half of the crops"

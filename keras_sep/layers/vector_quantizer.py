@@ -27,9 +27,8 @@ class VectorQuantizer(keras.layers.Layer):
 
     `fit` logs `<name>_perplexity` and `<name>_usage` of the training data of the epoch: the
     exponential of the entropy of the codes' frequencies, and the share of codes that occurred; with
-    JAX they are NaN until the epoch ends. `evaluate` logs them for `VQVAE2` and the like only,
-    which count in `compute_loss`: a layer cannot tell evaluation from prediction, which must write
-    no state.
+    JAX they are NaN until the epoch ends. `evaluate` logs them for `VQVAE2` and the like only: to a
+    layer, Keras's `evaluate` and `predict` look alike, and a prediction must not change state.
 
     Args:
         num_embeddings: Codes (K).

@@ -1,16 +1,19 @@
 """Speed of the vector quantizer: a training step, and the lookup alone, beside lucidrains'.
 
-    python tests/benchmarks/vector_quantizer_speed.py
+    python tests/benchmarks/vector_quantizer_speed.py [--rounds 15]
 
 32 × 32×32 vectors of 64 dimensions, 512 codes, EMA decay 0.99. A step is forward, backward and the
-update of the codebook; each time is the best of several, as other programs may run too. One process
-a row, one after the other; prints seconds and how many times faster than lucidrains' a step is, and
-how many times its product and argmin a lookup takes; writes JSON.
+update of the codebook, for both with the gradient passing straight through; `--rotation-trick` has
+it rotated, lucidrains' default. One process a row; they take turns in every round, with a call of
+each kind to warm up and three to measure, so that what else the machine does meets all alike.
+Prints medians in milliseconds, how many times faster a step is than lucidrains' (eager, compiled)
+and how many times the product and argmin of the same backend a lookup takes; writes JSON.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -21,30 +24,21 @@ from rich.table import Table
 
 SHAPE, CODES = (32, 32, 32, 64), 512
 MODES = {
-    "tensorflow, XLA": ("tensorflow", "jit"),
-    "tensorflow, graph": ("tensorflow", "graph"),
-    "jax": ("jax", "jit"),
-    "torch": ("torch", "eager"),
-    "lucidrains, eager": ("torch", "lucidrains"),
-    "lucidrains, torch.compile": ("torch", "lucidrains compiled"),
+    "TensorFlow XLA": ("tensorflow", "jit"),
+    "TensorFlow graph": ("tensorflow", "graph"),
+    "JAX": ("jax", "jit"),
+    "PyTorch": ("torch", "eager"),
+    "lucidrains eager": ("torch", "lucidrains"),
+    "lucidrains compiled": ("torch", "lucidrains compiled"),
 }
 
 
-def best_seconds(function, repeats: int) -> float:
-    durations = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        function()
-        durations.append(time.perf_counter() - start)
-    return min(durations[2:])
-
-
-def measure_lucidrains(compiled: bool, repeats: int) -> dict:
+def lucidrains_calls(compiled: bool, rotation_trick: bool) -> dict:
     import torch
     from vector_quantize_pytorch import VectorQuantize
 
     theirs = VectorQuantize(
-        SHAPE[-1], CODES, decay=0.99, commitment_weight=0.25, rotation_trick=False
+        SHAPE[-1], CODES, decay=0.99, commitment_weight=0.25, rotation_trick=rotation_trick
     )
     module = torch.compile(theirs) if compiled else theirs
     x = torch.randn(SHAPE[0], SHAPE[1] * SHAPE[2], SHAPE[3], requires_grad=True)
@@ -54,13 +48,13 @@ def measure_lucidrains(compiled: bool, repeats: int) -> dict:
         outputs, _, loss = module(x)
         (outputs.sum() + loss).backward()
 
-    return {"step": best_seconds(step, repeats)}
+    return {"step": step}
 
 
-def measure(mode: str, repeats: int) -> dict:
-    """Seconds of a step, of the lookup, and of its product and argmin by themselves."""
+def calls(mode: str, rotation_trick: bool) -> dict:
+    """A step, a lookup, and its product and argmin by themselves, as functions to time."""
     if mode.startswith("lucidrains"):
-        return measure_lucidrains(mode.endswith("compiled"), repeats)
+        return lucidrains_calls(mode.endswith("compiled"), rotation_trick)
     import keras
     import numpy as np
     from keras import ops
@@ -68,7 +62,7 @@ def measure(mode: str, repeats: int) -> dict:
     from keras_sep.layers import VectorQuantizer
     from keras_sep.layers.codebook_search import nearest_codes
 
-    layer = VectorQuantizer(CODES, SHAPE[-1])
+    layer = VectorQuantizer(CODES, SHAPE[-1], rotation_trick=rotation_trick)
     layer.build(SHAPE)
     x = ops.convert_to_tensor(np.random.default_rng(0).normal(size=SHAPE).astype("float32"))
     flat, codes = ops.reshape(x, (-1, SHAPE[-1])), ops.convert_to_tensor(layer.codebook)
@@ -131,45 +125,97 @@ def measure(mode: str, repeats: int) -> dict:
         compiled, wait = (lambda function: function), lambda value: value
     lookup, product = compiled(nearest_codes), compiled(bare)
     return {
-        "step": best_seconds(lambda: wait(step(x)), repeats),
-        "lookup": best_seconds(lambda: wait(lookup(flat, codes)), repeats),
-        "product and argmin": best_seconds(lambda: wait(product(flat, codes)), repeats),
+        "step": lambda: wait(step(x)),
+        "lookup": lambda: wait(lookup(flat, codes)),
+        "product and argmin": lambda: wait(product(flat, codes)),
+    }
+
+
+def serve(mode: str, rotation_trick: bool):
+    """Times three calls of each kind, after one to warm up, whenever a line comes in."""
+    functions = calls(mode, rotation_trick)
+    for function in functions.values():
+        function()
+    print(json.dumps({}), flush=True)
+    for _ in sys.stdin:
+        seconds = {}
+        for name, function in functions.items():
+            function()
+            seconds[name] = []
+            for _ in range(3):
+                start = time.perf_counter()
+                function()
+                seconds[name].append(time.perf_counter() - start)
+        print(json.dumps(seconds), flush=True)
+
+
+def answer(child) -> dict:
+    """The next dictionary that it prints; libraries may print other things before."""
+    for line in child.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(f"{' '.join(child.args)} failed")
+
+
+def measure(rounds: int, rotation_trick: bool, status) -> dict:
+    """Median seconds by row."""
+    children, times = {}, {}
+    try:
+        for label, (backend, mode) in MODES.items():
+            status.update(f"{label} starts")
+            options = ["--rotation-trick"] if rotation_trick else []
+            children[label] = subprocess.Popen(
+                [sys.executable, __file__, "--child", mode, *options],
+                env={**os.environ, "KERAS_BACKEND": backend},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            answer(children[label])
+            times[label] = []
+        for index in range(rounds):
+            status.update(f"round {index + 1} of {rounds}")
+            for label, child in children.items():
+                time.sleep(0.3)  # until the threads of the one before have stopped spinning
+                print(file=child.stdin, flush=True)
+                times[label].append(answer(child))
+    finally:
+        for child in children.values():
+            child.kill()
+    return {
+        label: {
+            name: statistics.median(seconds for row in rows for seconds in row[name])
+            for name in rows[0]
+        }
+        for label, rows in times.items()
     }
 
 
 def print_table(results: dict) -> None:
-    table = Table("", "step, s", "times eager", "times compiled", "lookup, s", "times the product")
-    eager, compiled = (results[f"lucidrains, {how}"]["step"] for how in ("eager", "torch.compile"))
+    table = Table("", "step, ms", "× eager", "× compiled", "lookup, ms", "× product")
+    eager, compiled = (results[f"lucidrains {how}"]["step"] for how in ("eager", "compiled"))
     for label, seconds in results.items():
         step, cells = seconds["step"], []
         if "lookup" in seconds:
             ratio = seconds["lookup"] / seconds["product and argmin"]
-            cells = [f"{seconds['lookup']:.4f}", f"{ratio:.2f}"]
-        table.add_row(label, f"{step:.4f}", f"{eager / step:.1f}", f"{compiled / step:.1f}", *cells)
-    Console().print(table)
+            cells = [f"{1000 * seconds['lookup']:.1f}", f"{ratio:.2f}"]
+        ratios = f"{eager / step:.1f}", f"{compiled / step:.1f}"
+        table.add_row(label, f"{1000 * step:.1f}", *ratios, *cells)
+    Console(width=80).print(table)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rotation-trick", action="store_true", help="in all rows")
     parser.add_argument("--json", type=Path, default=Path("out/vector_quantizer_speed.json"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure(arguments.child, arguments.repeats)))
+        serve(arguments.child, arguments.rotation_trick)
         return
-    results = {}
-    for label, (backend, mode) in MODES.items():
-        command = [sys.executable, __file__, "--child", mode, "--repeats", str(arguments.repeats)]
-        child = subprocess.run(
-            command,
-            env={**os.environ, "KERAS_BACKEND": backend},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        results[label] = json.loads(child.stdout.splitlines()[-1])
-        print(label, results[label], flush=True)
+    with Console(stderr=True).status("") as status:
+        results = measure(arguments.rounds, arguments.rotation_trick, status)
     print_table(results)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(results, indent=2) + "\n")

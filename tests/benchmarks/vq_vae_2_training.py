@@ -4,10 +4,11 @@
 
 `photographs` is what examples/data/fetch_photographs.py makes. The other model is the design of
 rosinality's vq-vae-2-pytorch (its README's defaults: normally distributed codes, one-hot EMA
-updates without restarts, Adam at 3e-4), built here of PyTorch's layers with the same widths. Both
-see the same crops in the same order and start from scratch, compilation included; one process each,
-one after the other. Prints test MSE (pixels in -1 to 1), codes in use and seconds a step, and
-writes JSON. `--clock cpu` counts the CPU time of each process instead of the clock on the wall, for
+updates without restarts, Adam at 3e-4), built here of PyTorch's layers with the same widths. All
+see the same crops in the same order and start from scratch, compilation included; one process
+each, which train in turns of ten seconds, so that what else the machine does meets all alike.
+Prints test MSE (pixels in -1 to 1), codes in use and medians of the seconds a step, and writes
+JSON. `--clock cpu` counts the CPU time of each process instead of the clock on the wall, for
 machines that are shared.
 """
 
@@ -21,7 +22,8 @@ import time
 from pathlib import Path
 
 BATCH, SIZE, CODES, DIM, BLOCKS = 32, 64, 512, 64, 2
-TEST_BATCHES = 64
+TEST_BATCHES, TURN = 64, 10.0
+CONTENDERS = {"published": "torch", "TensorFlow": "tensorflow", "JAX": "jax"}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -33,26 +35,34 @@ def crops(folder: Path, split: str):
     return ImageCrops(folder / split, SIZE, BATCH, batches, fixed=fixed)
 
 
-def train(step, data, seconds: float, clock: str) -> dict:
-    """Steps until the time is up; the first ones, with compilation, count for the total only."""
+def train(step, data, clock: str) -> dict:
+    """Steps for a turn whenever a line comes in, up to an empty one.
+
+    The first steps, with compilation, count for the time only.
+    """
     now, walls, cpus = CLOCKS[clock], [], []
-    start = now()
-    index = 0
-    while now() - start < seconds:
-        (images,) = data[index]
-        wall, cpu = time.perf_counter(), time.process_time()
-        step(images)
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-        index += 1
+    used, index = 0.0, 0
+    print(json.dumps({"used": used}), flush=True)
+    for _ in iter(sys.stdin.readline, "\n"):
+        start = now()
+        while now() - start < TURN:
+            (images,) = data[index]
+            wall, cpu = time.perf_counter(), time.process_time()
+            step(images)
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+            index += 1
+        used += now() - start
+        print(json.dumps({"used": used}), flush=True)
     return {
         "steps": index,
+        "seconds": used,
         "step_seconds": statistics.median(walls[3:] or walls),
         "step_cpu_seconds": statistics.median(cpus[3:] or cpus),
     }
 
 
-def ours(folder: Path, width: int, seconds: float, clock: str) -> dict:
+def ours(folder: Path, width: int, clock: str) -> dict:
     import keras
 
     import keras_sep
@@ -62,14 +72,14 @@ def ours(folder: Path, width: int, seconds: float, clock: str) -> dict:
         CODES, DIM, width, width // 2, BLOCKS, init="kmeans", restart_threshold=0.5
     )
     model.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=True)
-    result = train(model.train_on_batch, crops(folder, "train"), seconds, clock)
+    result = train(model.train_on_batch, crops(folder, "train"), clock)
     scores = model.evaluate(crops(folder, "test"), return_dict=True, verbose=0)
     result["mse"] = scores["reconstruction_loss"]
     result["usage"] = [scores["top_usage"], scores["bottom_usage"]]
     return result
 
 
-def published(folder: Path, width: int, seconds: float, clock: str) -> dict:
+def published(folder: Path, width: int, clock: str) -> dict:
     import torch
     from torch import nn
     from torch.nn import functional
@@ -159,7 +169,7 @@ def published(folder: Path, width: int, seconds: float, clock: str) -> dict:
         (functional.mse_loss(reconstruction, images) + 0.25 * loss).backward()
         optimizer.step()
 
-    result = train(step, crops(folder, "train"), seconds, clock)
+    result = train(step, crops(folder, "train"), clock)
     model.eval()
     test, errors, used = crops(folder, "test"), [], [set(), set()]
     with torch.no_grad():
@@ -174,55 +184,77 @@ def published(folder: Path, width: int, seconds: float, clock: str) -> dict:
     return result
 
 
+def answer(child) -> dict:
+    """The next dictionary that it prints; libraries may print other things before."""
+    for line in child.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(f"{' '.join(child.args)} failed")
+
+
+def in_turns(contenders: list[str], minutes: float, status) -> dict:
+    """Results by contender."""
+    children, used, results = {}, dict.fromkeys(contenders, 0.0), {}
+    try:
+        for name in contenders:
+            children[name] = subprocess.Popen(
+                [sys.executable, __file__, *sys.argv[1:], "--child", name],
+                env={**os.environ, "KERAS_BACKEND": CONTENDERS[name]},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            answer(children[name])
+        while min(used.values()) < 60 * minutes:
+            for name, child in children.items():
+                if used[name] < 60 * minutes:
+                    done = ", ".join(f"{key} {seconds:.0f} s" for key, seconds in used.items())
+                    status.update(f"{name} trains; so far {done}")
+                    print("go", file=child.stdin, flush=True)
+                    used[name] = answer(child)["used"]
+        for name, child in children.items():
+            status.update(f"{name} is scored")
+            print(file=child.stdin, flush=True)
+            results[name] = answer(child)
+    finally:
+        for child in children.values():
+            child.kill()
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photographs", type=Path)
-    parser.add_argument("--minutes", type=float, default=5.0, help="for each of the two")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--hidden-dim", type=int, default=64, help="channels of both")
+    parser.add_argument("--hidden-dim", type=int, default=64, help="channels of all")
     parser.add_argument("--json", type=Path, default=Path("out/vq_vae_2_training.json"))
-    parser.add_argument("--child", choices=["ours", "published"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        measure = {"ours": ours, "published": published}[options.child]
-        arguments = options.photographs, options.hidden_dim, 60 * options.minutes, options.clock
-        print(json.dumps(measure(*arguments)))
+        measure = published if options.child == "published" else ours
+        print(json.dumps(measure(options.photographs, options.hidden_dim, options.clock)))
         return
 
     from rich.console import Console
     from rich.table import Table
 
-    console, results = Console(), {}
-    for name, backend in {"published": "torch", "ours": "tensorflow"}.items():
-        with console.status(f"{name}, {options.minutes:g} minutes"):
-            child = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--child", name],
-                env={**os.environ, "KERAS_BACKEND": backend},
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-        results[name] = json.loads(child.stdout.splitlines()[-1])
-    table = Table("model", "steps", "s/step", "CPU s/step", "test MSE", "codes in use")
+    with Console(stderr=True).status("") as status:
+        results = in_turns(options.contenders, options.minutes, status)
+    table = Table("", "steps", "s/step", "CPU s/step", "× faster", "test MSE", "codes in use")
+    first = next(iter(results.values()))
     for name, row in results.items():
-        usage = ", ".join(f"{share:.0%}" for share in row["usage"])
         table.add_row(
             name,
             f"{row['steps']}",
             f"{row['step_seconds']:.3f}",
             f"{row['step_cpu_seconds']:.3f}",
-            f"{row['mse']:.4f}",
-            usage,
+            f"{first['step_seconds'] / row['step_seconds']:.2f}",
+            f"{row['mse']:.5f}",
+            ", ".join(f"{share:.0%}" for share in row["usage"]),
         )
-    console.print(table)
-    faster = {
-        key: results["published"][key] / results["ours"][key]
-        for key in ("step_seconds", "step_cpu_seconds")
-    }
-    console.print(
-        f"our step is {faster['step_seconds']:.2f} times faster "
-        f"({faster['step_cpu_seconds']:.2f} times by CPU time)"
-    )
+    Console(width=80).print(table)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -90,7 +90,7 @@ def test_paragraphs_of_cards_are_filled():
     filled = "one two " + "word " * 17 + "word"
     rest = "word " * 11 + "word"
     expected = ["# name", f"{filled}\n{rest}", table, code, "![a b](c.png)"]
-    assert bundle_vq_vae_2.reflow(card) == "\n\n".join(expected) + "\n"
+    assert bundle_vq_vae_2.reflowed(card) == "\n\n".join(expected) + "\n"
 
 
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)])
