@@ -61,7 +61,7 @@ class GatedPixelBlock(keras.layers.Layer):
         self.narrow = keras.layers.Dense(filters, name="narrow", **policy)
         self.context = None
         if context_dim is not None:
-            self.context = keras.layers.Dense(4 * filters, False, name="context", **policy)
+            self.context = keras.layers.Dense(4 * filters, use_bias=False, name="context", **policy)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
 
     def build(self, vertical_shape, horizontal_shape=None, context_shape=None):
