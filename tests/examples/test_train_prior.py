@@ -1,7 +1,7 @@
 """The prior's script: trains, resumes and scores, on folders by class and on crops."""
 
+import importlib
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -11,10 +11,13 @@ import pytest
 from keras_sep.models import VQVAE2
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-import train_prior  # noqa: E402
+SMALL = ["--filters", "4", "--layers", "1", "--batch", "8", "--no-jit"]
 
-SMALL = ["--filters", "4", "--layers", "1", "--batch", "8", "--no-jit", "--epochs"]
+
+@pytest.fixture
+def train_prior(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("train_prior")
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +37,17 @@ def folder(tmp_path_factory):
     return folder
 
 
-def arguments(folder, out, levels, *others):
+def arguments(folder, levels, out, *others):
     source = ["--pictures", str(folder), "--vq-vae", str(folder / f"{levels}.keras")]
-    return train_prior.parse([str(out), *source, *others])
+    return [str(out), *source, *SMALL, *others]
 
 
-def test_by_class_and_resumed(folder, tmp_path):
+def test_by_class_and_resumed(train_prior, folder, tmp_path):
     out = tmp_path / "run"
-    train_prior.main(arguments(folder, out, 1, "--labels", *SMALL, "1"))
-    scores = train_prior.main(arguments(folder, out, 1, "--labels", *SMALL, "2"))
+    train_prior.main(train_prior.parse(arguments(folder, 1, out, "--labels", "--epochs", "1")))
+    scores = train_prior.main(
+        train_prior.parse(arguments(folder, 1, out, "--labels", "--epochs", "2"))
+    )
     assert scores == json.loads((out / "test.json").read_text())
     assert scores["examples"] == 8
     assert 0 < scores["marginal_entropy"] <= 3
@@ -51,20 +56,18 @@ def test_by_class_and_resumed(folder, tmp_path):
     assert (prior.num_embeddings, prior.num_classes) == (8, 2)
 
 
-def test_a_level_given_the_one_above(folder, tmp_path, monkeypatch):
-    options = arguments(
-        folder, tmp_path / "run", 2, "--size", "16", "--level", "bottom", *SMALL, "1"
-    )
+def test_a_level_given_the_one_above(train_prior, folder, tmp_path, monkeypatch):
+    given = arguments(folder, 2, tmp_path / "run", "--level", "bottom", "--epochs", "1")
     monkeypatch.setattr(
         train_prior,
         "pictures",
         lambda options, part, channels: [np.zeros((8, 16, 16, 1), "float32")],
     )
-    train_prior.main(options)
+    train_prior.main(train_prior.parse(given))
     prior = keras.saving.load_model(tmp_path / "run" / "best.keras")
     assert prior.condition_num_embeddings == 8
 
 
-def test_marginal_entropy():
+def test_marginal_entropy(train_prior):
     assert train_prior.marginal_entropy(np.array([[0, 1], [2, 3]])) == 2
     assert train_prior.marginal_entropy(np.array([0, 0, 0, 1])) == pytest.approx(0.8113, abs=1e-4)
