@@ -136,7 +136,7 @@ def main(options) -> dict:
     monitor = {"monitor": "val_bits_per_dimension", "mode": "min"}
     model.fit(
         data["train"],
-        validation_data=(data["valid"], data["valid"]["codes"]),
+        validation_data=(data["valid"], None),
         batch_size=options.batch,
         epochs=options.epochs,
         callbacks=[
@@ -149,7 +149,7 @@ def main(options) -> dict:
     )
     best = keras.saving.load_model(options.out / "best.keras", compile=False)
     best.compile()
-    bits = best.evaluate(data["test"], data["test"]["codes"], verbose=0, return_dict=True)
+    bits = best.evaluate(data["test"], verbose=0, return_dict=True)
     scores = {
         "examples": len(data["test"]["codes"]),
         "bits_per_code": bits["bits_per_dimension"],

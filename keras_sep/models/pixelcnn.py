@@ -37,8 +37,8 @@ class PixelCNN(keras.Model):
     `labels` `(batch,)` and `condition` `(batch, rows', columns')`, whose lengths divide those of
     the codes. Output: logits, float32 `(batch, rows, columns, num_embeddings)`.
 
-    `fit(x)` takes the codes as targets; `compile` by default the cross-entropy and, as metric, bits
-    per dimension.
+    `fit(x)` takes the codes as targets, and without a loss in `compile` the cross-entropy, in nats;
+    it logs `bits_per_dimension`.
 
     Raises:
         ValueError: An argument is out of range, or an input's parts are not those of the model.
@@ -128,6 +128,7 @@ class PixelCNN(keras.Model):
         }
         self.hidden = keras.layers.Dense(filters, "relu", name="hidden", **policy)
         self.logits = keras.layers.Dense(num_embeddings, name="logits", dtype="float32")
+        self.bits = BitsPerDimension()
         self._loops = {}  # Compiled loops of `sample`.
         self.build((None, None, None))
 
@@ -270,37 +271,22 @@ class PixelCNN(keras.Model):
             ValueError: An argument is out of range, or does not fit the model.
         """
         self._check_conditions(labels, condition)
+        conditions = {"labels": labels, "condition": condition}
+        restrictions = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return sample(
-            self,
-            shape,
-            batch_size,
-            labels,
-            condition,
-            temperature,
-            top_k,
-            top_p,
-            seed,
-            fixed,
-            fixed_mask,
-            progress,
+            self, shape, batch_size, conditions, restrictions, seed, fixed, fixed_mask, progress
         )
-
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
-        """As in Keras; the loss is the cross-entropy and the metric bits per dimension by default.
-
-        The loss is the mean over positions, in nats.
-        """
-        if loss is None:
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        metrics = [BitsPerDimension()] if metrics is None else metrics
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         target = _codes_of(x) if y is None else y
+        if self.loss is None:
+            cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            return cross_entropy(target, y_pred, sample_weight)
         return super().compute_loss(x, target, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         target = _codes_of(x) if y is None else y
+        self.bits.update_state(target, y_pred, sample_weight)
         return super().compute_metrics(x, target, y_pred, sample_weight)
 
     def _parts(self, inputs):

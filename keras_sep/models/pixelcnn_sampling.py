@@ -10,23 +10,11 @@ from keras_sep.layers.backend_forms import compiled
 CHUNKS = 8
 
 
-def sample(
-    model,
-    shape,
-    batch_size,
-    labels,
-    condition,
-    temperature,
-    top_k,
-    top_p,
-    seed,
-    fixed,
-    fixed_mask,
-    progress,
-):
+def sample(model, shape, batch_size, conditions, restrictions, seed, fixed, fixed_mask, progress):
     """See `PixelCNN.sample`."""
     shape = tuple(shape)
-    _check(model, shape, batch_size, labels, condition, temperature, top_k, top_p)
+    temperature, top_k, top_p = (restrictions[name] for name in ("temperature", "top_k", "top_p"))
+    _check(model, shape, batch_size, **conditions, **restrictions)
     codes, is_fixed = _fixed(model, shape, batch_size, fixed, fixed_mask)
     rows, columns = shape
     chunk = -(-rows // CHUNKS)
@@ -35,7 +23,7 @@ def sample(
         model._loops[key] = compiled(model, _loop(model, top_k, top_p is not None))
     draw_rows = model._loops[key]
     rng = np.random.default_rng(seed)
-    state = model.initial_state(shape, batch_size, labels, condition)
+    state = model.initial_state(shape, batch_size, **conditions)
     for first in range(0, rows, chunk):
         last = min(first + chunk, rows)
         noise = np.zeros((chunk, columns, batch_size, model.num_embeddings), "float32")
