@@ -188,7 +188,7 @@ def test_fit_learns_a_known_distribution():
     model = PixelCNN(4, filters=16, num_layers=2, kernel_size=3, num_classes=2, dropout=0.05)
     model.compile(keras.optimizers.Adam(0.02))
     x = {"codes": codes, "labels": labels}
-    history = model.fit(x, batch_size=32, epochs=60, verbose=0).history
+    history = model.fit(x, batch_size=64, epochs=50, verbose=0).history
     logs = model.evaluate(x, verbose=0, return_dict=True)
     assert logs["bits_per_dimension"] == pytest.approx(logs["loss"] / np.log(2), rel=1e-5)
     assert history["bits_per_dimension"][0] > 1
