@@ -104,7 +104,7 @@ def class_log_probabilities(classifier, images, batch_size: int = 256):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def candidates_of(num_images: int, keep: float) -> int:
+def candidates_of(keep: float) -> int:
     """Times that each picture is drawn, so that the fraction `keep` of them is enough."""
     return math.ceil(1 / keep - 1e-9)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
+from keras_sep.layers.backend_forms import compiled
 from keras_sep.models import PixelCNN
 from keras_sep.models.pixelcnn_sampling import gumbel, restrict
 
@@ -83,11 +84,12 @@ def test_steps_give_the_logits_of_the_call(arguments):
     }
     expected = logits_of(model, codes, **parts)
     state = model.initial_state((4, 6), 2, **parts)
+    step = compiled(model, model.step)
     for position in range(24):
         so_far = codes.copy().reshape(2, -1)
         so_far[:, position:] = 0
         so_far = ops.convert_to_tensor(so_far.reshape(codes.shape))
-        logits, state = model.step(so_far, position, state)
+        logits, state = step(so_far, ops.convert_to_tensor(position, "int32"), state)
         np.testing.assert_allclose(
             ops.convert_to_numpy(logits),
             expected[:, position // 6, position % 6],
@@ -99,9 +101,11 @@ def test_steps_give_the_logits_of_the_call(arguments):
 def sample_by_full_passes(model, shape, noise, parts, temperature, top_k, top_p, fixed, mask):
     """The definition: a forward pass of the whole grid for each position."""
     codes = fixed.copy()
+    forward = compiled(model, lambda codes: model({"codes": codes, **parts}))
     for row in range(shape[0]):
         for column in range(shape[1]):
-            logits = logits_of(model, codes, **parts)[:, row, column] / temperature
+            logits = ops.convert_to_numpy(forward(ops.convert_to_tensor(codes)))
+            logits = logits[:, row, column] / temperature
             logits = ops.convert_to_numpy(restrict(ops.convert_to_tensor(logits), top_k, top_p))
             drawn = np.argmax(logits + noise[row, column], axis=-1)
             codes[:, row, column] = np.where(mask[row, column], codes[:, row, column], drawn)
@@ -232,7 +236,7 @@ def test_files(tmp_path):
             lambda: PixelCNN(4, num_layers=2, num_attention_layers=3),
             r"num_attention_layers must be from 0 to num_layers \(2\), got 3",
         ),
-        (lambda: PixelCNN(**SMALL)({"labels": [0]}), "inputs must be codes, or a dictionary"),
+        (lambda: PixelCNN(**SMALL)({"labels": grids(1)}), "inputs must be codes, or a dictionary"),
         (
             lambda: PixelCNN(**SMALL).sample((2, 2), labels=[0]),
             "labels must not be given to a model without num_classes",
