@@ -33,6 +33,8 @@ SMALLER = {
     "epochs=20": "epochs=1",
     "VQVAE2(num_embeddings=512,": "VQVAE2(num_embeddings=8, embedding_dim=4, hidden_dim=4, "
     "residual_dim=2, num_residual_blocks=1,",
+    "num_embeddings=512, filters=64, num_layers=8": "num_embeddings=8, filters=4, num_layers=1",
+    "condition_num_embeddings=512": "condition_num_embeddings=8",
 }
 
 
@@ -78,6 +80,8 @@ def test_python(workplace):
     assert tuple(namespace["sources"].shape) == (1, 3, 8000)
     assert (workplace / "mine.keras").exists()
     assert namespace["reconstruction"].shape == namespace["rough"].shape == (2, 16, 16, 3)
+    assert namespace["drawn"].shape == (16, 16, 16, 3)
+    assert namespace["completed"].shape == (2, 16, 16, 3)
     assert [codes.shape for codes in namespace["grids"][0][0]] == [(4, 2, 2), (4, 4, 4)]
     assert (workplace / "saved_models" / "codec" / "1" / "saved_model.pb").exists()
 
