@@ -31,6 +31,7 @@ SMALLER = {
     "keras-sep evaluate": "keras-sep evaluate --mixtures 2",
     "crop_size=64, batch_size=32, num_batches=200": "crop_size=16, batch_size=2, num_batches=2",
     "epochs=20": "epochs=1",
+    "filters=64, num_layers=5": "filters=4, num_layers=1",
     "VQVAE2(num_embeddings=512,": "VQVAE2(num_embeddings=8, embedding_dim=4, hidden_dim=4, "
     "residual_dim=2, num_residual_blocks=1,",
 }
@@ -78,6 +79,7 @@ def test_python(workplace):
     assert tuple(namespace["sources"].shape) == (1, 3, 8000)
     assert (workplace / "mine.keras").exists()
     assert namespace["reconstruction"].shape == namespace["rough"].shape == (2, 16, 16, 3)
+    assert namespace["restored"].shape == (2, 16, 16, 3)
     assert [codes.shape for codes in namespace["grids"][0][0]] == [(4, 2, 2), (4, 4, 4)]
     assert (workplace / "saved_models" / "codec" / "1" / "saved_model.pb").exists()
 
