@@ -10,6 +10,7 @@ from keras_sep.cli.classify import classify
 from keras_sep.cli.convert import convert
 from keras_sep.cli.evaluate import evaluate
 from keras_sep.cli.export import export
+from keras_sep.cli.generate import generate
 from keras_sep.cli.info import info
 from keras_sep.cli.separate import separate
 from keras_sep.cli.train import train
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(separate)
 app.command()(classify)
+app.command()(generate)
 app.command()(train)
 app.command()(evaluate)
 app.command()(export)
@@ -31,7 +33,7 @@ app.command()(info)
 
 @app.callback()
 def _keras_sep():
-    """Separate sounds, and tell them apart, with Keras."""
+    """Separate sounds, tell them apart, and draw pictures, with Keras."""
     check_backend()
 
 

@@ -24,3 +24,18 @@ def bundled_model(name: str, backend: str) -> Path:
         f"the bundled model {name} is not in {' nor '.join(map(str, FOLDERS))}; "
         "install keras_sep again, or give a model"
     )
+
+
+def bundled_folder(name: str) -> Path:
+    """Folder of a bundled model of several files.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    for folder in FOLDERS:
+        if (folder / name).is_dir():
+            return folder / name
+    raise ValueError(
+        f"the bundled model {name} is not in {' nor '.join(map(str, FOLDERS))}; "
+        "install keras_sep again, or give a folder"
+    )

@@ -1,5 +1,6 @@
 """The building blocks of the papers, as Keras layers."""
 
+from keras_sep.layers.causal_self_attention import CausalSelfAttention
 from keras_sep.layers.cumulative_layer_normalization import CumulativeLayerNormalization
 from keras_sep.layers.depthwise_conv_1d import DepthwiseConv1D
 from keras_sep.layers.depthwise_conv_2d import DepthwiseConv2D
@@ -20,6 +21,7 @@ from keras_sep.layers.waveform_decoder import WaveformDecoder
 from keras_sep.layers.waveform_encoder import WaveformEncoder
 
 __all__ = [
+    "CausalSelfAttention",
     "CumulativeLayerNormalization",
     "DepthwiseConv1D",
     "DepthwiseConv2D",

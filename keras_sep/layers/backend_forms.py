@@ -1,11 +1,14 @@
 """Operations in the form that is fastest on the running backend, and sums over its replicas.
 
-The one module of the layers that looks at the backend. All forms of a depthwise convolution compute
+The one module of the layers that looks at the backend; it also compiles for it. All forms of a
+depthwise convolution compute
 
     output[b, t, c] = sum over k of kernel[k, c] · inputs[b, strides·t + dilation·k, c]
 
 and likewise over the rows and columns of images.
 """
+
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -144,6 +147,39 @@ def moments(inputs):
     flat = ops.reshape(inputs, (batch, 1, frames * channels))
     squares = ops.matmul(flat, ops.reshape(flat, (batch, frames * channels, 1)))
     return ops.mean(inputs, (1, 2), keepdims=True), squares / ops.cast(frames * channels, "float32")
+
+
+def compiled(model: keras.Model, function: Callable) -> Callable:
+    """A function that calls a built model, as the running backend's compiler runs it (XLA).
+
+    Each new shape is compiled when it first comes. On PyTorch the function runs as it is, without
+    gradients.
+
+    Args:
+        model: The model, whose weights may change between calls.
+        function: Of tensors, or lists of tensors, that returns such.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if backend == "torch":
+        import torch
+
+        return torch.inference_mode()(function)
+    import jax
+
+    @jax.jit
+    def with_weights(weights, *arguments):
+        # As arguments: XLA would take minutes to fold the weights as constants.
+        with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
+            return function(*arguments)
+
+    def of_arguments(*arguments):
+        return with_weights([variable.value for variable in model.variables], *arguments)
+
+    return of_arguments
 
 
 def _compiler_fuses() -> bool:

@@ -1,5 +1,6 @@
-"""Metrics of source separation."""
+"""Metrics of source separation and of distributions over codes."""
 
+from keras_sep.metrics.bits_per_dimension import BitsPerDimension
 from keras_sep.metrics.si_snr_improvement import SISNRImprovement, si_snr_improvement
 
-__all__ = ["SISNRImprovement", "si_snr_improvement"]
+__all__ = ["BitsPerDimension", "SISNRImprovement", "si_snr_improvement"]

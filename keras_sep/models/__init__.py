@@ -3,6 +3,7 @@
 from keras_sep.models.conv_tasnet import ConvTasNet
 from keras_sep.models.costs import LayerCost, layer_costs, multiply_adds
 from keras_sep.models.mobilenet import MobileNet
+from keras_sep.models.pixelcnn import PixelCNN
 from keras_sep.models.sound_classifier import SoundClassifier
 from keras_sep.models.vae import VAE
 from keras_sep.models.vqvae import VQVAE
@@ -15,6 +16,7 @@ __all__ = [
     "ConvTasNet",
     "LayerCost",
     "MobileNet",
+    "PixelCNN",
     "SoundClassifier",
     "layer_costs",
     "multiply_adds",

@@ -125,6 +125,12 @@ CASES = [
         half_inputs=True,
     ),
     Case(layers.FiniteScalarQuantizer, {"levels": [5, 4, 3]}, (None, 3), half_inputs=True),
+    Case(
+        layers.CausalSelfAttention,
+        {"num_heads": 2, "key_dim": 3, "dropout": 0.1},
+        (None, None, 4),
+        lengths=(3, 4),
+    ),
     Case(layers.ResidualStack, {"num_blocks": 1, "hidden_dim": 3, "rank": 1}, (None, 4)),
 ]
 

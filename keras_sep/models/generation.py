@@ -1,0 +1,154 @@
+"""Pictures drawn from priors over the codes of a VQ-VAE."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_sep.models.mobilenet import MobileNet
+
+
+def draw_images(
+    model,
+    priors: list,
+    num_images: int,
+    size: tuple[int, int],
+    labels,
+    fixed,
+    fixed_masks,
+    batch_size: int,
+    seed: int | None,
+    progress,
+    settings: dict,
+):
+    """Pictures in float32 NumPy, drawn in batches level by level.
+
+    Args:
+        labels: `(num_images,)` or None.
+        fixed, fixed_masks: For each level grids and masks `(num_images, rows, columns)`, or None.
+        settings: Further arguments of `PixelCNN.sample`.
+        model, priors, num_images, size, batch_size, seed, progress: As of `VQVAE2.generate`.
+    """
+    shapes = model.code_shapes(size)
+    steps = -(-num_images // batch_size) * len(priors)
+    seeds = iter(np.random.SeedSequence(seed).generate_state(steps).tolist())
+    images, done = [], 0
+    for first in range(0, num_images, batch_size):
+        part = slice(first, min(first + batch_size, num_images))
+        codes = []
+        for level, (prior, shape) in enumerate(zip(priors, shapes, strict=True)):
+            conditions = {}
+            if prior.num_classes is not None:
+                conditions["labels"] = labels[part]
+            if prior.condition_num_embeddings is not None:
+                conditions["condition"] = codes[-1]
+            if fixed is not None:
+                conditions["fixed"] = fixed[level][part]
+                conditions["fixed_mask"] = fixed_masks[level][part]
+            report = _share_of(progress, done, steps)
+            codes.append(
+                prior.sample(
+                    shape,
+                    part.stop - part.start,
+                    seed=next(seeds),
+                    progress=report,
+                    **conditions,
+                    **settings,
+                )
+            )
+            done += 1
+        images.append(ops.convert_to_numpy(model.decode(codes)))
+    return np.concatenate(images)
+
+
+def keep_most_likely(images, labels, classifier, num_images: int):
+    """Of the pictures of each class those whose class the classifier finds most likely.
+
+    Args:
+        images: `(candidates, height, width, channels)` in -1 to 1; for each of the `num_images`
+            pictures wanted, candidates lie `num_images` apart.
+        labels: Of the candidates.
+        classifier: As of `VQVAE2.generate`.
+        num_images: Pictures to keep.
+
+    Returns: the pictures, in the order of the labels wanted.
+    """
+    scores = class_log_probabilities(classifier, images)[np.arange(len(labels)), labels]
+    wanted, kept = labels[:num_images], np.empty(num_images, "int64")
+    for label in np.unique(wanted):
+        places = np.flatnonzero(wanted == label)
+        candidates = np.flatnonzero(labels == label)
+        best = candidates[np.argsort(-scores[candidates], kind="stable")][: len(places)]
+        # Not by rank: the first pictures shall not be the best ones.
+        kept[places] = np.sort(best)
+    return images[kept]
+
+
+def class_log_probabilities(classifier, images, batch_size: int = 256):
+    """Logarithms of the probabilities of classes, `(batch, classes)`.
+
+    Args:
+        classifier: A `MobileNet`, to whose size, channels and range the images are brought, or
+            another function of the images that gives logits.
+        images: `(batch, height, width, channels)` in -1 to 1.
+        batch_size: Images at a time.
+    """
+    logits = [
+        ops.convert_to_numpy(
+            classifier(_as_trained(classifier, images[first : first + batch_size]))
+        )
+        for first in range(0, len(images), batch_size)
+    ]
+    logits = np.concatenate(logits).astype("float64")
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def candidates_of(num_images: int, keep: float) -> int:
+    """Times that each picture is drawn, so that the fraction `keep` of them is enough."""
+    return math.ceil(1 / keep - 1e-9)
+
+
+def _as_trained(classifier, images):
+    images = ops.convert_to_tensor(images, "float32")
+    if not isinstance(classifier, MobileNet):
+        return images
+    height, width, channels = classifier.input_shape[-3:]
+    if (height, width) != (None, None) and (height, width) != images.shape[1:3]:
+        images = ops.image.resize(images, (height, width), antialias=True)
+    if channels != images.shape[-1]:
+        images = ops.repeat(images[..., :1], channels, axis=-1)
+    return (images + 1) * 127.5 if classifier.include_preprocessing else images
+
+
+def _share_of(progress, done, steps):
+    """A report of rows in one of the steps as hundredths of all steps."""
+    if progress is None:
+        return None
+    return lambda rows, total: progress(round(100 * (done + rows / total) / steps), 100)
+
+
+def check_priors(model, priors: list, labels, classifier, keep: float) -> None:
+    """Raises ValueError for priors that are not those of the model's levels, and the like."""
+    if len(priors) != model.num_levels:
+        raise ValueError(
+            f"priors must be one for each of the {model.num_levels} levels, from top to bottom, "
+            f"got {len(priors)}"
+        )
+    for level, prior in enumerate(priors):
+        if prior.num_embeddings != model.num_embeddings:
+            raise ValueError(
+                f"priors[{level}] must be of {model.num_embeddings} codes, "
+                f"got {prior.num_embeddings}"
+            )
+        if level == 0 and prior.condition_num_embeddings is not None:
+            raise ValueError("priors[0] must be a prior of the top level, without a condition")
+    has_classes = any(prior.num_classes is not None for prior in priors)
+    if has_classes and labels is None:
+        raise ValueError("labels must be given: a prior has classes")
+    if labels is not None and not has_classes and classifier is None:
+        raise ValueError("labels must not be given: no prior has classes")
+    if classifier is not None and labels is None:
+        raise ValueError("labels must be given with a classifier, which looks for them")
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep must be above 0 and at most 1, got {keep}")
