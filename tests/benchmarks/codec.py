@@ -7,7 +7,7 @@ examples/train_prior.py for the two levels. Random crops of the pictures, all of
 stream of the codec. The error is the mean of squares of all crops' pixels, in -1 to 1, after the
 codec's reconstruction is rounded to 8 bits. JPEG (4:2:0, optimized Huffman tables) gets the least
 quality with which its error is no larger; its bytes are also given without headers and tables,
-which small pictures would share in a film. Prints a table and writes JSON.
+which outweigh the rest in small pictures. Prints a table and writes JSON.
 """
 
 import argparse
