@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "callbacks",
+    "codec",
     "convert",
     "data",
     "evaluation",
@@ -25,6 +26,7 @@ __all__ = [
 if TYPE_CHECKING or not sys.argv[:1] or Path(sys.argv[0]).name != "keras-sep":
     from keras_sep import (
         callbacks,
+        codec,
         convert,
         data,
         evaluation,

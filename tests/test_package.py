@@ -20,6 +20,7 @@ ARROWS = {
     "losses": set(),
     "metrics": {"losses"},
     "callbacks": set(),
+    "codec": {"export"},
     "data": set(),
     "convert": {"models"},
     "export": {"models", "layers"},

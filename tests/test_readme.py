@@ -82,6 +82,7 @@ def test_python(workplace):
     assert namespace["reconstruction"].shape == namespace["rough"].shape == (2, 16, 16, 3)
     assert namespace["drawn"].shape == (16, 16, 16, 3)
     assert namespace["completed"].shape == (2, 16, 16, 3)
+    assert namespace["restored"].shape == (2, 16, 16, 3)
     assert [codes.shape for codes in namespace["grids"][0][0]] == [(4, 2, 2), (4, 4, 4)]
     assert (workplace / "saved_models" / "codec" / "1" / "saved_model.pb").exists()
 

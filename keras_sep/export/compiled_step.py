@@ -1,22 +1,21 @@
-"""A step of a stream in the backend's own runtime, without Keras's work around each call."""
+"""One step of a model that keeps a state, in the backend's own runtime, without Keras's work."""
 
 from collections.abc import Callable
 
 import keras
 
-from keras_sep.models import ConvTasNet
 
-
-def compile_step(model: ConvTasNet) -> Callable:
+def compile_step(model: keras.Model) -> Callable:
     """Compiles `model.step` with XLA, on PyTorch runs it without gradients.
 
-    Each new number of samples is compiled when it first comes.
+    Each new shape of the inputs, as a chunk's number of samples, is compiled when it first comes.
 
     Args:
-        model: A built, causal `ConvTasNet`.
+        model: A built, causal `ConvTasNet`, a `PixelCNN`, or another whose `step` takes tensors and
+            the state, and returns tensors and the new state.
 
-    Returns: a function of mixture and state, as `ConvTasNet.step`; the state may stay what it
-    returned, the backend's tensors.
+    Returns: a function of what `model.step` takes; the state may stay what it returned, the
+        backend's tensors.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -36,12 +35,12 @@ def _jax_step(model):
     import jax
 
     @jax.jit
-    def step(weights, mixture, state):
+    def step(weights, *inputs):
         # As arguments: XLA would take minutes to fold the weights as constants.
         with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
-            return model.step(mixture, state)
+            return model.step(*inputs)
 
-    def with_weights(mixture, state):
-        return step([variable.value for variable in model.variables], mixture, state)
+    def with_weights(*inputs):
+        return step([variable.value for variable in model.variables], *inputs)
 
     return with_weights
