@@ -1,4 +1,4 @@
-"""Quantizers on two virtual devices equal those on one: codebook, weights and logs."""
+"""Quantizers on two virtual devices: their state is one device's, or equal on both."""
 
 import os
 import subprocess
@@ -31,7 +31,14 @@ def vqvae2():
     return VQVAE2(8, 4, channels=4, ema_decay=0.5, **sizes)
 
 
+def restarting():
+    inputs = keras.Input((5, 4))
+    sizes = {"ema_decay": 0.5, "init": "kmeans", "restart_threshold": 2.0}
+    return keras.Model(inputs, VectorQuantizer(8, 4, name="ema", **sizes)(inputs))
+
+
 def fitted(make, x, weights):
+    keras.utils.set_random_seed(0)
     model = make()
     model.set_weights(weights or model.get_weights())
     before = model.get_weights()
@@ -41,8 +48,8 @@ def fitted(make, x, weights):
     return before, model.get_weights(), {**logs, **{f"val_{k}": v for k, v in evaluated.items()}}
 
 
-def check(distribute):
-    for make, length in ((functional, 5), (vqvae2, 8)):
+def check(distribute, makers=((functional, 5), (vqvae2, 8))):
+    for make, length in makers:
         x = np.random.default_rng(0).normal(size=(16, length, 4)).astype("float32")
         x[::2] *= 3
         x[4:8] += 2
@@ -68,6 +75,36 @@ tf.config.set_logical_device_configuration(cpu, [half, half])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 check(strategy.scope)
+
+
+def replicas(variable):
+    # Its values, one a replica.
+    return [copy.numpy() for copy in variable.value.values]
+
+
+# K-means and restarts draw vectors of the first replica; both must end with the same state.
+x = np.random.default_rng(0).normal(size=(8, 5, 4)).astype("float32")
+x[4:] += 100
+with strategy.scope():
+    model = restarting()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+layer = model.get_layer("ema")
+for step in range(3):
+    model.train_on_batch(x, x)
+    for variable in (layer.counts, layer.sums, layer.initialized, layer.used):
+        first, second = replicas(variable)
+        np.testing.assert_array_equal(first, second)
+    assert layer.initialized.numpy() == 1
+    counts = layer.counts.numpy()
+    assert np.all(counts >= 2)
+    codes = layer.sums.numpy() / counts[:, None]
+    if step == 0:
+        # N was k-means' of the first half, then half that and half both replicas' of its codes.
+        distances = np.square(codes[:, None] - x[:4].reshape(-1, 4)).sum(-1)
+        fresh = (counts == 2) & (distances.min(1) < 1e-9)
+        assert fresh.any()
+        # All of the second half has the same code, which moves towards it.
+        assert counts[codes.max(1) > 20].sum() > 10
 """,
     "jax": """
 import contextlib
@@ -85,6 +122,7 @@ def distribute():
 
 
 check(distribute)
+check(distribute, [(restarting, 5)])
 """,
 }
 
