@@ -17,6 +17,7 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 
 bench: .venv/installed
+	.venv/bin/python tests/benchmarks/conv_tasnet_speed.py
 	.venv/bin/python tests/benchmarks/training_speed.py
 
 .venv/installed: pyproject.toml

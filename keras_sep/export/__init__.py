@@ -2,6 +2,7 @@
 
 from keras_sep.export.compiled_step import compile_step
 from keras_sep.export.fold_batch_norm import fold_batch_norm
+from keras_sep.export.fold_for_inference import fold_for_inference
 from keras_sep.export.loaded_classifier import LoadedClassifier
 from keras_sep.export.loaded_separator import LoadedSeparator, load_saved_model
 from keras_sep.export.saved_model import export_saved_model
@@ -12,5 +13,6 @@ __all__ = [
     "compile_step",
     "export_saved_model",
     "fold_batch_norm",
+    "fold_for_inference",
     "load_saved_model",
 ]

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from keras_sep.export.fold_batch_norm import fold_batch_norm
+from keras_sep.export.fold_for_inference import can_fold, fold_for_inference
 from keras_sep.models import VQVAE2, ConvTasNet, MobileNet, SoundClassifier
 
 METADATA = "assets.extra/keras_sep.json"
@@ -29,7 +31,8 @@ def export_saved_model(
 
     A separator's signature `serving_default` maps `mixture`, float32 `[-1, -1]` (batch, samples),
     to `sources`, float32 `[-1, num_sources, -1]`. The graph has no XLA-compiled function, which
-    TensorFlow Serving would refuse. The model's configuration lies in
+    TensorFlow Serving would refuse; a model with global normalization has its weights folded
+    (`fold_for_inference`). The model's configuration lies in
     `assets.extra/keras_sep.json`.
 
     A MobileNet's maps `images`, float32 `[-1, height, width, channels]`, to `probabilities`,
@@ -172,10 +175,15 @@ def _add_sound_classifier(archive, model):
 def _add_separator(archive, model):
     import tensorflow as tf
 
-    def serving_default(mixture):
-        return {"sources": model(mixture, training=False)}
+    folded = can_fold(model)
+    separate = fold_for_inference(model) if folded else partial(model, training=False)
 
-    archive.track(model)
+    def serving_default(mixture):
+        return {"sources": separate(mixture)}
+
+    # The other weights are constants of a folded graph and need not lie in the file twice.
+    for part in (model.encoder, model.decoder) if folded else (model,):
+        archive.track(part)
     mixture = tf.TensorSpec((None, None), tf.float32, name="mixture")
     archive.add_endpoint("serving_default", serving_default, input_signature=[mixture])
     if model.causal and model.padding == "same":

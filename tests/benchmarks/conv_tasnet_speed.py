@@ -3,12 +3,14 @@
     python tests/benchmarks/conv_tasnet_speed.py [--tasks inference small paper] [--rounds 7]
 
 One process a contender; they take turns in every round, with a call to warm up and one to measure,
-so that what else the machine does meets all alike. Inference: the paper's best configuration, 4 s
-at 8 kHz, batch 1. Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches
-of 2 x 4 s.
+so that what else the machine does meets all alike. Training the paper's configuration needs some
+gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
+4 s at 8 kHz, batch 1. Training: forward, SI-SNR with permutations, backward, clipping and Adam,
+batches of 2 x 4 s.
 
 torchaudio's model file is taken from its wheel, which pip downloads to `out/` once: its compiled
-part does not load beside every PyTorch. Prints medians and ratios, writes JSON.
+part does not load beside every PyTorch. Prints medians and ratios, writes them with machine and
+versions as JSON, and draws them. With `--contenders` the file's other results stay.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 SAMPLES = 4 * 8000
@@ -51,6 +54,12 @@ TRAINING = {
     "JAX": "jax",
 }
 TASKS = {"inference": INFERENCE, "small": TRAINING, "paper": TRAINING, "products": {"": ""}}
+TITLES = {
+    "inference": "inference, paper's best, 4 s",
+    "small": "training step, small, 2 x 4 s",
+    "paper": "training step, paper's best, 2 x 4 s",
+    "products": "the products of the inference alone",
+}
 
 
 def mixture_and_sources(batch_size):
@@ -219,30 +228,75 @@ def answer(child):
     raise SystemExit(f"{' '.join(child.args[-2:])} failed; run it by itself to see why")
 
 
-def measure(task, rounds, status) -> dict:
+def measure(task, contenders, rounds, status) -> dict:
     """Median seconds by contender."""
+    groups = [[name] for name in contenders] if task == "paper" else [contenders]
+    times = {}
+    for group in groups:
+        times |= by_turns(task, group, rounds, status)
+    return {contender: statistics.median(t) for contender, t in times.items()}
+
+
+def by_turns(task, contenders, rounds, status) -> dict:
+    """Seconds of all rounds by contender."""
     children = {}
     try:
-        for contender, backend in TASKS[task].items():
+        for contender in contenders:
             status.update(f"{task}: {contender} starts")
-            children[contender] = start(task, contender, backend)
+            children[contender] = start(task, contender, TASKS[task][contender])
             answer(children[contender])
         times = {contender: [] for contender in children}
         for turn in range(rounds):
-            status.update(f"{task}: round {turn + 1} of {rounds}")
             for contender, child in children.items():
+                status.update(f"{task}: {contender}, round {turn + 1} of {rounds}")
                 time.sleep(0.3)  # until the threads of the one before have stopped spinning
                 print(file=child.stdin, flush=True)
                 times[contender].append(answer(child))
-        return {contender: statistics.median(t) for contender, t in times.items()}
+        return times
     finally:
         for child in children.values():
             child.kill()
+            child.wait()
+
+
+def machine() -> dict:
+    """What the results depend on."""
+    versions = {name: metadata.version(name) for name in ("keras", "tensorflow", "jax", "torch")}
+    model = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {"cpu": f"{os.cpu_count()} x {model[0] if model else platform.machine()}", **versions}
+
+
+def draw(results, path):
+    """One panel a task, torchaudio's time over each contender's."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    results = {task: times for task, times in results.items() if "torchaudio" in times}
+    if not results:
+        return
+    figure, panels = pyplot.subplots(
+        len(results), 1, figsize=(7, 2.2 * len(results)), squeeze=False, layout="constrained"
+    )
+    for panel, (task, times) in zip(panels[:, 0], results.items(), strict=True):
+        names = list(times)[::-1]
+        bars = panel.barh(names, [times["torchaudio"] / times[name] for name in names])
+        panel.bar_label(bars, [f" {times[name]:.3f} s" for name in names])
+        panel.axvline(1, color="black", linewidth=1)
+        panel.set(title=TITLES[task], xlabel="times as fast as torchaudio")
+        panel.margins(x=0.15)
+    figure.savefig(path, dpi=120)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--contenders", nargs="+", choices=sorted({*INFERENCE, *TRAINING}))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=Path("out/conv_tasnet_speed.json"))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -254,19 +308,33 @@ def main():
     from rich.console import Console
     from rich.table import Table
 
-    torchaudio_file()
-    console, results = Console(), {}
+    try:
+        torchaudio_file()
+    except (subprocess.CalledProcessError, StopIteration):
+        raise SystemExit(
+            "torchaudio's wheel could not be downloaded; put torchaudio/models/conv_tasnet.py of "
+            "it into out/torchaudio"
+        ) from None
+    console, conditions = Console(), machine()
+    results = json.loads(arguments.json.read_text())["seconds"] if arguments.json.exists() else {}
+    if not arguments.contenders:
+        results = {}
+    console.print(", ".join(f"{name} {value}" for name, value in conditions.items()))
     with console.status("") as status:
         for task in arguments.tasks:
-            results[task] = measure(task, arguments.rounds, status)
+            chosen = [c for c in TASKS[task] if c in (arguments.contenders or TASKS[task])]
+            new = measure(task, chosen, arguments.rounds, status)
+            results[task] = {**results.get(task, {}), **new}
     for task, times in results.items():
-        table = Table(task, "seconds", "torchaudio / this", title=platform.machine())
+        table = Table(TITLES[task], "seconds", "torchaudio / this")
         for contender, seconds in times.items():
             ratio = times.get("torchaudio", float("nan")) / seconds
             table.add_row(contender, f"{seconds:.3f}", f"{ratio:.2f}")
         console.print(table)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    content = {"machine": conditions, "seconds": results}
+    arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    draw(results, arguments.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""The folded graph against the model it was made from, on TensorFlow."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sep.export import fold_for_inference
+from keras_sep.models import ConvTasNet
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="a graph of TensorFlow"
+)
+
+
+def varied_model(**arguments):
+    """Weights as after training: no norm is the identity, every slope is its own."""
+    keras.utils.set_random_seed(0)
+    small = {"filters": 16, "bottleneck_dim": 8, "hidden_dim": 12, "skip_dim": 8}
+    model = ConvTasNet(**{**small, "num_blocks": 4, "num_repeats": 2, **arguments})
+    model.build((None, None))
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.2 * rng.normal(size=variable.shape).astype("float32"))
+    return model
+
+
+def assert_same(model, lengths):
+    import tensorflow as tf
+
+    folded = tf.function(
+        fold_for_inference(model), input_signature=[tf.TensorSpec((None, None), tf.float32)]
+    )
+    rng = np.random.default_rng(1)
+    # Examples of different level, as each has statistics of its own.
+    for samples in lengths:
+        mixture = (rng.normal(size=(3, samples)) * [[1e-3], [1], [50]]).astype("float32")
+        expected = model(mixture).numpy()
+        error = np.abs(folded(tf.constant(mixture)).numpy() - expected).max((1, 2))
+        assert (error <= 1e-4 * np.abs(expected).max((1, 2))).all(), samples
+
+
+def test_any_length():
+    # Shorter than a kernel; fewer frames than the widest dilation; no whole number of rows.
+    assert_same(varied_model(), (1, 15, 17, 64, 333, 1000))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"skip_dim": None},
+        {"conv_kernel_size": 5, "num_sources": 3, "mask_activation": "softmax"},
+        {"kernel_size": 20, "strides": 5, "encoder_activation": "relu", "padding": "valid"},
+    ],
+)
+def test_configurations(arguments):
+    assert_same(varied_model(**arguments), (500,))
+
+
+def test_a_channel_that_a_norm_switches_off():
+    model = varied_model()
+    for block in model.separator.blocks:
+        block.norm.gamma.assign(block.norm.gamma * np.arange(12).clip(0, 1).astype("float32"))
+    assert_same(model, (500,))
+
+
+def test_other_models_are_refused():
+    causal = varied_model(causal=True, normalization="cumulative")
+    with pytest.raises(ValueError, match="normalization 'cumulative'"):
+        fold_for_inference(causal)
+    with pytest.raises(ValueError, match="dtype bfloat16"):
+        fold_for_inference(varied_model(dtype="mixed_bfloat16"))
