@@ -163,6 +163,7 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
     if backend == "tensorflow":
         import tensorflow as tf
 
+        # For a stream thrice as fast as the graph, which spends the time between the operations.
         return tf.function(function, jit_compile=True)
     if backend == "torch":
         import torch

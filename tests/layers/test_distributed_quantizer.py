@@ -33,7 +33,7 @@ def vqvae2():
 
 def restarting():
     inputs = keras.Input((5, 4))
-    sizes = {"ema_decay": 0.5, "init": "kmeans", "restart_threshold": 2.0}
+    sizes = {"ema_decay": 0.5, "init": "kmeans", "restart_threshold": 8.0}
     return keras.Model(inputs, VectorQuantizer(8, 4, name="ema", **sizes)(inputs))
 
 
@@ -96,12 +96,12 @@ for step in range(3):
         np.testing.assert_array_equal(first, second)
     assert layer.initialized.numpy() == 1
     counts = layer.counts.numpy()
-    assert np.all(counts >= 2)
+    assert np.all(counts >= 8)
     codes = layer.sums.numpy() / counts[:, None]
     if step == 0:
         # N was k-means' of the first half, then half that and half both replicas' of its codes.
         distances = np.square(codes[:, None] - x[:4].reshape(-1, 4)).sum(-1)
-        fresh = (counts == 2) & (distances.min(1) < 1e-9)
+        fresh = (counts == 8) & (distances.min(1) < 1e-9)
         assert fresh.any()
         # All of the second half has the same code, which moves towards it.
         assert counts[codes.max(1) > 20].sum() > 10
