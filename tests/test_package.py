@@ -16,7 +16,7 @@ BACKENDS = {"tensorflow", "jax", "jaxlib", "torch"}
 # What each subpackage may know besides itself.
 ARROWS = {
     "layers": set(),
-    "models": {"layers"},
+    "models": {"layers", "metrics"},
     "losses": set(),
     "metrics": {"losses"},
     "callbacks": set(),
