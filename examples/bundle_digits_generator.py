@@ -37,8 +37,8 @@ keras-sep generate digits --label 7 -n 16 -o grid.png
 ## Data and training
 
 The codes of 10,000 handwritten digits (`examples/data/DIGITS.md` says whose they are): 80 % to
-train on, of which a tenth is for validation, and 20 % for the test. `examples/train_prior.py` with
-TensorFlow on 2 CPU cores: {num_layers} layers of {filters} filters, kernels of {kernel_size}×\
+train on, of which a tenth is for validation, and 20 % for the test. `examples/train_prior.py` on
+2 CPU cores: {num_layers} layers of {filters} filters, kernels of {kernel_size}×\
 {kernel_size}, dropout {dropout},
 batches of {batch}, Adam at {learning_rate} falling along a cosine over {epochs} epochs;
 {cpu_minutes:.0f} minutes of CPU time. The best epoch by validation is kept. `log.csv` has the

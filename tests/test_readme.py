@@ -94,7 +94,7 @@ def test_shell(workplace, monkeypatch):
     lines = re.sub(r"\\\n *", "", snippets("sh")).splitlines()
     stages = [stage.strip() for line in lines for stage in line.split(" #")[0].split("|")]
     commands = [shlex.split(stage) for stage in stages if stage.startswith("keras-sep")]
-    assert len(commands) == 13
+    assert len(commands) == 14
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1000))))
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)
