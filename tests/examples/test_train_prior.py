@@ -32,8 +32,12 @@ def folder(tmp_path_factory):
                 path = folder / part / name / f"{index:02}.png"
                 keras.utils.save_img(path, rng.integers(0, 255, (16, 16, 1)), scale=False)
     sizes = {"hidden_dim": 2, "residual_dim": 2, "num_residual_blocks": 1, "channels": 1}
+    noise = rng.uniform(-1, 1, (8, 16, 16, 1)).astype("float32")
     for levels in (1, 2):
-        VQVAE2(8, 2, num_levels=levels, **sizes).save(folder / f"{levels}.keras")
+        vq_vae = VQVAE2(8, 2, num_levels=levels, init="kmeans", **sizes)
+        vq_vae.compile("sgd", "mse")
+        vq_vae.fit(noise, verbose=0)  # for a codebook of which more than one code is in use
+        vq_vae.save(folder / f"{levels}.keras")
     return folder
 
 
