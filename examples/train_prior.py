@@ -114,7 +114,7 @@ def build_model(options, vq_vae, labels) -> keras_sep.models.PixelCNN:
 def marginal_entropy(codes) -> float:
     """Entropy of how often each code occurs, in bits: what codes cost that know no others."""
     p = np.bincount(codes.reshape(-1)) / codes.size
-    return float(-np.sum(p[p > 0] * np.log2(p[p > 0])))
+    return float(np.sum(p[p > 0] * np.log2(1 / p[p > 0])))
 
 
 def main(options) -> dict:

@@ -230,7 +230,8 @@ class VQVAE2(Autoencoder):
             size: Height and width of the images, divisible as `call` says.
             labels: Class of each image, or one for all, if the priors have classes.
             classifier: A `MobileNet`, or a function of images in -1 to 1 that gives logits.
-            keep: Fraction that is kept with a classifier, above 0 to 1.
+            keep: Fraction kept with a classifier, above 0 to 1, rounded down to one in a whole
+                number.
             batch_size: Images drawn at a time.
             seed: Of the random numbers; None for others each time.
             progress: Called with the steps done and all steps.
