@@ -8,8 +8,8 @@ from keras import ops
 CHUNK = 512
 
 
-def run_stream(separator, seconds, seed=0, progress=lambda chunks: chunks):
-    """Feeds noise of changing level in whole chunks, which must be whole hops.
+def run_stream(separator, seconds, seed=0, progress=lambda chunks: chunks, chunk_size=CHUNK):
+    """Feeds noise of changing level in whole chunks of `chunk_size` samples, whole hops.
 
     Returns a dict: samples that went in and came out, megabytes that the process grew after a
     warm-up, the first normalization's mean and mean square after the last sample, and those of
@@ -21,18 +21,18 @@ def run_stream(separator, seconds, seed=0, progress=lambda chunks: chunks):
     samples_in = samples_out = 0
     total, frames, before = np.zeros(2), 0, 0
     past = np.zeros(model.kernel_size - model.strides)
-    chunks = int(seconds * model.sample_rate) // CHUNK
+    chunks = int(seconds * model.sample_rate) // chunk_size
     for index in progress(range(chunks)):
         level = 0.1 * 10 ** np.sin(index / 500)
-        chunk = (level * rng.normal(size=CHUNK)).astype("float32")
+        chunk = (level * rng.normal(size=chunk_size)).astype("float32")
         samples_out += separator.feed(chunk).shape[-1]
-        samples_in += CHUNK
+        samples_in += chunk_size
         heard = np.concatenate([past, chunk])
         windows = np.lib.stride_tricks.sliding_window_view(heard, model.kernel_size)
         features = windows[:: model.strides] @ kernel
         total += features.sum(), np.square(features).sum()
         frames += features.size
-        past = heard[CHUNK:]
+        past = heard[chunk_size:]
         if index == min(200, chunks // 2):
             before = _resident()
     grown = _resident() - before

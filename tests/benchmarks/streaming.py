@@ -18,6 +18,8 @@ from pathlib import Path
 
 CHUNK_SECONDS = 0.02
 CHUNKS = 250
+# Samples of a chunk in the long stream.
+LONG_CHUNK = 4096
 
 
 def measure() -> dict:
@@ -60,14 +62,19 @@ def feed_hours(hours: float) -> dict:
     from keras_sep.models import ConvTasNet
 
     sys.path.append(str(Path(__file__).parents[1]))
-    from long_stream import CHUNK, run_stream
+    from long_stream import run_stream
 
     model = ConvTasNet.from_preset(
         "paper_causal", filters=8, bottleneck_dim=4, hidden_dim=8, skip_dim=4, num_blocks=2
     )
-    separator = StreamingSeparator(model, CHUNK / model.sample_rate)
+    separator = StreamingSeparator(model, LONG_CHUNK / model.sample_rate)
     start = time.perf_counter()
-    report = run_stream(separator, hours * 3600, progress=lambda x: track(x, f"{hours:g} hours"))
+    report = run_stream(
+        separator,
+        hours * 3600,
+        progress=lambda chunks: track(chunks, f"{hours:g} hours"),
+        chunk_size=LONG_CHUNK,
+    )
     return {**report, "times_real_time": hours * 3600 / (time.perf_counter() - start)}
 
 
