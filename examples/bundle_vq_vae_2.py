@@ -2,8 +2,11 @@
 
     python examples/bundle_vq_vae_2.py runs/photographs photographs/test \\
         saved_models/vq_vae_2_photographs_64 --data photographs
+    python examples/bundle_vq_vae_2.py runs/voices corpus/test saved_models/vq_vae_speech_8k \\
+        --data speech --unseen corpus/unseen
 
-Scores it on 2,048 crops of the pictures in the folder, which the run must not have seen.
+Scores it on 2,048 crops of the pictures or recordings in the folder, which the run must not have
+seen.
 """
 
 import argparse
@@ -15,10 +18,11 @@ import textwrap
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_sep.callbacks.codebook_histogram import draw_histograms
 from keras_sep.callbacks.reconstruction_images import draw_pairs
-from keras_sep.data import ImageCrops
+from keras_sep.data import ImageCrops, SpectrogramCrops
 
 BATCH, TEST_BATCHES, SHOWN = 32, 64, 16
 
@@ -36,6 +40,11 @@ mirrored.""",
     "digits": """`examples/data/fetch_digits.py`: 10,000 handwritten digits of {size}×{size} pixels,
 80 % to train on, of which a tenth is for validation, and 20 % for the test
 (`examples/data/DIGITS.md` says whose they are).""",
+    "speech": """`examples/data/fetch_voices.py`: 39 voices in 20-odd languages, telephone prompts,
+a game's actors and spoken words from Debian's packages, 312 minutes to train on (`examples/data/VOICES.md` lists
+voices, licences and credits). Levels in dB of random segments of {seconds:.2f} s at {sample_rate} Hz: {frames} frames, {hop} samples apart, of {bins} frequencies
+({window} samples under a Hann window, the highest frequency left out), silent segments left out.
+-1 is -100 dB and less, 1 is 0 dB, a sine that fills the scale.""",
 }
 
 LIMITS = {
@@ -46,7 +55,31 @@ colours of paint brushes. The error is that of pictures at full camera resolutio
 pictures made small have more detail in a crop, and a larger error.""",
     "digits": """Digits only, white on black, centred as in MNIST; other strokes than those of
 digits come out as the nearest that digits have.""",
+    "speech": """Levels only: phases must come from elsewhere to hear the codes, as by the
+Griffin-Lim iterations of `examples/continue_speech.py`. The error counts every frequency
+of every frame alike, the noise below the voice too, which no code can foresee, and says little of how the speech sounds;
+nobody listened. Few voices, clean and close to the microphone: music and noise were not among
+them.""",
 }
+
+SCORED = {
+    "photographs": "Pixels in -1 to 1; {crops:,} random crops of the test pictures; bits a pixel "
+    "are those of codes of equal length.",
+    "speech": "{crops:,} random segments of each row's recordings. MSE is that of levels in -1 to "
+    "1, the error its root in dB; bits a second are those of codes of equal length.{voices}",
+}
+SCORED["digits"] = SCORED["photographs"]
+
+VOICES = (
+    " `test` holds new recordings of the voices it was trained on, `unseen` voices it never heard."
+)
+
+SHOWN_ABOVE = {
+    "photographs": "Test crops above their reconstructions, chosen by seed, not by look",
+    "speech": "Test segments above their reconstructions, time to the right and frequencies "
+    "upwards, chosen by seed, not by look",
+}
+SHOWN_ABOVE["digits"] = SHOWN_ABOVE["photographs"]
 
 CARD = """# {name}
 
@@ -57,7 +90,7 @@ than {restart_threshold} vectors a batch restarted.
 
 ```python
 model = keras.saving.load_model("saved_models/{name}/{name}.keras")
-codes = model.encode(images)  # images in -1 to 1; a list of grids, the coarsest first
+codes = model.encode({inputs})  # {range}; a list of grids, the coarsest first
 keras_sep.export.export_saved_model(model, "served/{name}/1")  # encode, decode, reconstruct
 ```
 
@@ -75,12 +108,11 @@ epoch by reconstruction of {valid} fixed validation crops is kept: epoch {epoch}
 
 ## Scores
 
-Pixels in -1 to 1; {crops:,} random crops of the test pictures; bits a pixel are those of codes of
-equal length.
+{scored}
 
 {scores}
 
-{pictures}Test crops above their reconstructions, chosen by seed, not by look:
+{pictures}{shown_above}:
 
 ![crops and reconstructions](reconstructions.png)
 
@@ -104,6 +136,7 @@ LICENCE = {
     '(© 2018 Trevor "Freespace") and Wine (© 2018 Jakub Mede), both CC BY 4.0, and\ngreentock '
     "(© 2018 Peter Nerlich, CC BY-SA 4.0), and is under the same terms.",
     "digits": "`reconstructions.png` shows digits of the set\n(`examples/data/DIGITS.md`).",
+    "speech": "The recordings have licences of their own\n(`examples/data/VOICES.md`).",
 }
 
 
@@ -112,7 +145,17 @@ def crops_of(folder: Path, size: int, config: dict, batches: int) -> ImageCrops:
     return ImageCrops(folder, size, BATCH, batches, fixed=True, **arguments)
 
 
-def score(model, crops: ImageCrops) -> tuple[dict, dict]:
+def spectrograms_of(folder: Path, config: dict, batches: int) -> SpectrogramCrops:
+    frames, bins = lengths_of(config)
+    return SpectrogramCrops(folder, frames, bins, batch_size=BATCH, num_batches=batches, fixed=True)
+
+
+def lengths_of(config: dict) -> tuple[int, int]:
+    """Height and width of what the run was trained on."""
+    return config["size"], config.get("bins") or config["size"]
+
+
+def score(model, crops) -> tuple[dict, dict]:
     """MSE, and perplexity and usage of the codebooks; how often each code occurs."""
     model.compile(loss="mse")
     logs = model.evaluate(crops, return_dict=True, verbose=0)
@@ -120,14 +163,40 @@ def score(model, crops: ImageCrops) -> tuple[dict, dict]:
         quantizer.name: keras.ops.convert_to_numpy(quantizer.usage.counts)
         for quantizer in model.quantizers
     }
-    scores = {"size": crops.crop_size, "crops": BATCH * len(crops)}
-    scores["mse"] = logs["reconstruction_loss"]
+    scores = {"crops": BATCH * len(crops), "mse": logs["reconstruction_loss"]}
     for name in model.level_names:
         scores[f"{name}_usage"] = logs[f"{name}_usage"]
         scores[f"{name}_perplexity"] = logs[f"{name}_perplexity"]
-    lengths = (crops.crop_size,) * 2
-    scores["bits_per_pixel"] = 8 * crops.channels / model.compression_ratio(lengths)
     return scores, counts
+
+
+def score_crops(model, test: Path, data: str, config: dict) -> tuple[list[dict], dict]:
+    """Scores of crops of the size trained on, of photographs of another too; counts of codes."""
+    size = config["size"]
+    sizes = [size]
+    if data == "photographs":
+        sizes.append(size // 2 if size > 64 else 2 * size)
+    results = [score(model, crops_of(test, size, config, TEST_BATCHES)) for size in sizes]
+    for size, (scores, _) in zip(sizes, results, strict=True):
+        scores["size"] = size
+        scores["bits_per_pixel"] = 8 * model.channels / model.compression_ratio((size, size))
+    return [scores for scores, _ in results], results[0][1]
+
+
+def score_segments(model, folders: list[Path], config: dict) -> tuple[list[dict], dict]:
+    """Scores of each folder's recordings; counts of codes in the first."""
+    results = []
+    for folder in folders:
+        crops = spectrograms_of(folder, config, TEST_BATCHES)
+        scores, counts = score(model, crops)
+        bits = math.log2(model.num_embeddings)
+        codes = sum(math.prod(shape) for shape in model.code_shapes(lengths_of(config)))
+        scores["voices"] = folder.name
+        scores["error_db"] = 50 * math.sqrt(scores["mse"])
+        seconds = crops.num_frames * crops.hop / crops.sample_rate
+        scores["bits_per_second"] = codes * bits / seconds
+        results.append((scores, counts))
+    return [scores for scores, _ in results], results[0][1]
 
 
 def score_pictures(model, folder: Path, config: dict) -> dict:
@@ -147,24 +216,23 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def scores_table(model, rows: list[dict]) -> str:
-    header = ["crops", "MSE", "PSNR", "bits a pixel"]
+    header = ["voices", "MSE", "error", "bits a second"]
+    if "size" in rows[0]:
+        header = ["crops", "MSE", "PSNR", "bits a pixel"]
     header += [f"{name}: in use, perplexity" for name in model.level_names]
-    return table(
-        header,
-        [
-            [
-                f"{row['size']}×{row['size']}",
-                f"{row['mse']:.5f}",
-                f"{10 * math.log10(4 / row['mse']):.1f} dB",
-                f"{row['bits_per_pixel']:.2f}",
-                *[
-                    f"{row[f'{name}_usage']:.0%}, {row[f'{name}_perplexity']:.0f}"
-                    for name in model.level_names
-                ],
-            ]
-            for row in rows
-        ],
-    )
+    return table(header, [cells(model, row) for row in rows])
+
+
+def cells(model, row: dict) -> list[str]:
+    mse = f"{row['mse']:.5f}"
+    if "size" in row:
+        first = [f"{row['size']}×{row['size']}", mse, f"{10 * math.log10(4 / row['mse']):.1f} dB"]
+        first.append(f"{row['bits_per_pixel']:.2f}")
+    else:
+        first = [row["voices"], mse, f"{row['error_db']:.1f} dB", f"{row['bits_per_second']:,.0f}"]
+    return first + [
+        f"{row[f'{name}_usage']:.0%}, {row[f'{name}_perplexity']:.0f}" for name in model.level_names
+    ]
 
 
 def reflowed(card: str) -> str:
@@ -178,7 +246,17 @@ def reflowed(card: str) -> str:
     return "\n\n".join(wrapped(block) for block in card.strip().split("\n\n")) + "\n"
 
 
-def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
+def upright(spectrograms):
+    """Spectrograms `(batch, frames, bins, 1)` as pictures: frequencies upwards."""
+    return np.flip(np.swapaxes(spectrograms, 1, 2), 1)
+
+
+def draw(model, images, path: Path, orient=np.asarray) -> None:
+    reconstructions = keras.ops.convert_to_numpy(model.reconstruct(images))
+    draw_pairs(orient(images), orient(reconstructions), path)
+
+
+def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: Path | None = None):
     config = json.loads((run / "config.json").read_text())
     with open(run / "log.csv", newline="") as file:
         log = list(csv.DictReader(file))
@@ -189,33 +267,50 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
     for name in ("log.csv", "config.json"):
         shutil.copyfile(run / name, bundle / name)
 
-    sizes = [config["size"], 2 * config["size"]] if data == "photographs" else [config["size"]]
-    results = [score(model, crops_of(test, size, config, TEST_BATCHES)) for size in sizes]
-    rows = [row for row, _ in results]
-    draw_histograms(results[0][1], bundle / "codes.png")
-    (images,) = crops_of(test, config["size"], config, 1)[0]
-    reconstructions = keras.ops.convert_to_numpy(model.reconstruct(images[:SHOWN]))
-    draw_pairs(images[:SHOWN], reconstructions, bundle / "reconstructions.png")
-    pictures = ""
-    scores = {"crops": rows}
+    size, pictures, details = config["size"], "", {"size": config["size"]}
+    shapes = [f"{rows}×{columns}" for rows, columns in model.code_shapes(lengths_of(config))]
+    grids = f"as {' and '.join(shapes)} codes, and back"
+    if data == "speech":
+        crops = spectrograms_of(test, config, 1)
+        rows, counts = score_segments(model, [test, *([unseen] if unseen else [])], config)
+        scores = {"voices": rows}
+        draw(model, crops[0][0][:SHOWN], bundle / "reconstructions.png", upright)
+        frames, bins = lengths_of(config)
+        grids = f"Spectrograms of speech, {frames} frames of {bins} frequencies, {grids}"
+        details = {
+            "frames": frames,
+            "bins": bins,
+            "window": 2 * bins,
+            "hop": crops.hop,
+            "sample_rate": crops.sample_rate,
+            "seconds": frames * crops.hop / crops.sample_rate,
+        }
+    else:
+        rows, counts = score_crops(model, test, data, config)
+        scores = {"crops": rows}
+        # Fewer of the larger ones: pictures of photographs are large files.
+        shown = SHOWN // 2 if size > 64 else SHOWN
+        draw(model, crops_of(test, size, config, 1)[0][0][:shown], bundle / "reconstructions.png")
+        colours = "Colour" if config["channels"] == 3 else "Grey"
+        grids = f"{colours} pictures of {size}×{size} pixels {grids} (larger ones as more codes)"
     if data == "photographs":
         scores["pictures"] = score_pictures(model, test, config)
         errors = [[name, f"{error:.5f}"] for name, error in scores["pictures"].items()]
         pictures = "By picture:\n\n" + table(["picture", "MSE"], errors) + "\n\n"
+    draw_histograms(counts, bundle / "codes.png")
     (bundle / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
 
-    shapes = [f"{rows}×{columns}" for rows, columns in model.code_shapes((config["size"],) * 2)]
-    size, kind = config["size"], "colour" if config["channels"] == 3 else "grey"
     text = {
         **config,
         **model.get_config(),
         "name": bundle.name,
-        "grids": f"{kind.capitalize()} pictures of {size}×{size} pixels as {' and '.join(shapes)} "
-        "codes, and back (larger ones as more codes)",
+        "grids": grids,
+        "inputs": "spectrograms" if data == "speech" else "images",
+        "range": "levels of `SpectrogramCrops`" if data == "speech" else "images in -1 to 1",
         "kind": "VQ-VAE-2" if len(shapes) > 1 else "VQ-VAE",
         "paper": PAPERS[len(shapes) > 1],
         "parameters": model.count_params(),
-        "data": DATA[data].format(size=size),
+        "data": DATA[data].format(**details),
         "steps": len(log) * config["steps"],
         "epochs": len(log),
         "cooldown": cooldown,
@@ -224,9 +319,10 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
         "valid": 16 * config["batch"],
         "epoch": best["epoch"],
         "best": best["val_reconstruction_loss"],
-        "crops": rows[0]["crops"],
+        "scored": SCORED[data].format(crops=rows[0]["crops"], voices=VOICES if unseen else ""),
         "scores": scores_table(model, rows),
         "pictures": pictures,
+        "shown_above": SHOWN_ABOVE[data],
         "licence": LICENCE[data],
         "limits": LIMITS[data],
     }
@@ -236,8 +332,9 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("test", type=Path, help="folder of test pictures")
+    parser.add_argument("test", type=Path, help="folder of test pictures or recordings")
     parser.add_argument("bundle", type=Path, help="folder to make")
     parser.add_argument("--data", choices=DATA, required=True, help="what the run was trained on")
     parser.add_argument("--cooldown", type=int, default=10, help="as it was given to the training")
+    parser.add_argument("--unseen", type=Path, help="recordings of other voices, scored as well")
     main(**vars(parser.parse_args()))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_sep.layers import convolution_forms
 from keras_sep.layers.padding import named_padding, output_size, pad
 
 
@@ -115,6 +116,40 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     """
     form = shifted_2d if _compiler_fuses() else native_2d
     return form(inputs, kernel, strides, dilation, padding)
+
+
+def halving_conv(inputs, kernel):
+    """4×4 convolution of stride 2 with "same" padding.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(4, 4, channels, filters)`.
+
+    Returns: `(batch, ceil(height / 2), ceil(width / 2), filters)`.
+    """
+    is_even = all(isinstance(size, int) and size % 2 == 0 for size in inputs.shape[1:3])
+    if is_even and _compiler_fuses():
+        return convolution_forms.halving(inputs, kernel)
+    return ops.conv(inputs, kernel, 2, "same", "channels_last")
+
+
+def doubling_conv(inputs, kernel):
+    """Transposed 4×4 convolution of stride 2 with "same" padding.
+
+    Measured on 2 cores (AVX2), value and gradients, 32 times 16×16 pixels, 64 channels to 32: JAX
+    210 ms native, 32 ms by smaller convolutions, 19 ms by products.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(4, 4, filters, channels)`.
+
+    Returns: `(batch, 2 · height, 2 · width, filters)`.
+    """
+    if not _compiler_fuses():
+        return ops.conv_transpose(inputs, kernel, 2, "same", data_format="channels_last")
+    is_jax = keras.backend.backend() == "jax"
+    convolve = convolution_forms.product if is_jax else convolution_forms.native
+    return convolution_forms.doubling(inputs, kernel, convolve)
 
 
 def prelu(inputs, slope):

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.layers.convolution_forms import pointwise
 from keras_sep.layers.padding import check_padding, named_padding, output_size, pad
 
 
@@ -99,7 +100,7 @@ class NormalizedConv2D(keras.layers.Layer):
         if self.filters is None:
             return backend_forms.fastest_2d(inputs, kernel[..., 0], *arguments[1:])
         if self.kernel_size == self.strides == 1:
-            return _pointwise(inputs, kernel[0, 0])
+            return pointwise(inputs, kernel[0, 0])
         padding = named_padding(*arguments)
         if padding != "same":
             inputs, padding = pad(inputs, *arguments), "valid"
@@ -110,10 +111,3 @@ class NormalizedConv2D(keras.layers.Layer):
         arguments = (self.kernel_size, self.strides, self.dilation_rate, self.padding)
         sizes = (output_size(size, *arguments) for size in sizes)
         return (batch, *sizes, self.filters or channels)
-
-
-def _pointwise(inputs, kernel):
-    """1×1 convolution as one product of all pixels, faster than a convolution on every backend."""
-    _, height, width, channels = ops.shape(inputs)
-    outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
-    return ops.reshape(outputs, (-1, height, width, kernel.shape[1]))

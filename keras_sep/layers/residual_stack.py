@@ -4,16 +4,17 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.layers.convolutions import Conv2D, Conv2DTranspose
 
 
 def convolution(rank: int):
-    """The Keras class of convolutions over `rank` axes, 1 or 2."""
-    return {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[rank]
+    """The class of convolutions over `rank` axes, 1 or 2."""
+    return {1: keras.layers.Conv1D, 2: Conv2D}[rank]
 
 
 def transposed_convolution(rank: int):
-    """The Keras class of transposed convolutions over `rank` axes, 1 or 2."""
-    return {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose}[rank]
+    """The class of transposed convolutions over `rank` axes, 1 or 2."""
+    return {1: keras.layers.Conv1DTranspose, 2: Conv2DTranspose}[rank]
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")

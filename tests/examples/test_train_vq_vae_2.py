@@ -11,6 +11,8 @@ import soundfile
 import tensorflow_datasets as tfds
 from PIL import Image
 
+import keras_sep
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = (
     "--batch 2 --size 16 --levels 2 --strides 2 --codes 8 --embedding-dim 4 --hidden-dim 4 --no-jit"
@@ -118,14 +120,68 @@ def test_sets_that_are_none_of_images(tmp_path, monkeypatch):
         train_vq_vae_2.dataset(options(tmp_path, ("--dataset", "cifar10")))
 
 
-def test_spectrograms_of_speech(tmp_path):
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
+    for index in range(30):
+        soundfile.write(folder / f"{index}.flac", 0.1 * rng.normal(size=3000), 8000)
+    return folder
+
+
+def test_spectrograms_of_speech(recordings, tmp_path):
     import train_vq_vae_2
 
-    rng = np.random.default_rng(0)
-    for index in range(30):
-        soundfile.write(tmp_path / f"{index}.flac", 0.1 * rng.normal(size=3000), 8000)
-    training, validation = train_vq_vae_2.speech(options(tmp_path, ("--speech", tmp_path)))
+    training, validation = train_vq_vae_2.speech(options(tmp_path, ("--speech", recordings)))
     assert training[1][0].shape == validation[0][0].shape == (2, 16, 16, 1)
+
+
+def test_speech_is_bundled(recordings, tmp_path, monkeypatch):
+    import bundle_vq_vae_2
+    import train_vq_vae_2
+
+    run, bundle, source = tmp_path / "run", tmp_path / "tiny", ("--speech", recordings)
+    monkeypatch.setattr(train_vq_vae_2, "VALIDATION_BATCHES", 1)
+    train_vq_vae_2.main(options(run, source, "--bins 8 --levels 1 --epochs 1"))
+    monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
+    bundle_vq_vae_2.main(run, recordings, bundle, "speech", 5, recordings)
+    scores = json.loads((bundle / "scores.json").read_text())
+    card = (bundle / "README.md").read_text()
+    loaded = keras.saving.load_model(bundle / "tiny.keras")
+    config = json.loads((bundle / "config.json").read_text())
+    spectrograms = bundle_vq_vae_2.spectrograms_of(recordings, config, 1)[0][0]
+    errors = keras.ops.convert_to_numpy(loaded.reconstruct(spectrograms)) - spectrograms
+    assert [row["voices"] for row in scores["voices"]] == [recordings.name] * 2
+    score = scores["voices"][0]
+    assert score["mse"] == pytest.approx(np.mean(errors**2), rel=1e-4)
+    # A unit is 50 dB. 8×4 codes of 3 bits in 16 frames, 64 samples apart at 8 kHz.
+    assert score["error_db"] == pytest.approx(np.sqrt(np.mean((50 * errors) ** 2)), rel=1e-4)
+    assert score["bits_per_second"] == pytest.approx(96 / 0.128)
+    row = f"| {recordings.name} | {score['mse']:.5f} | {score['error_db']:.1f} dB | 750 | "
+    assert row in card
+    assert "16 frames of 8 frequencies, as 8×4 codes" in card
+    with Image.open(bundle / "reconstructions.png") as picture:
+        # Frames to the right: eight in a row; two rows and below each its reconstructions.
+        assert picture.size == (8 * 18, 4 * 10)
+
+
+@pytest.mark.parametrize(("size", "other"), [(64, 128), (128, 64)])
+def test_photographs_are_scored_at_two_sizes(monkeypatch, size, other):
+    import bundle_vq_vae_2
+
+    monkeypatch.setattr(bundle_vq_vae_2, "crops_of", lambda *arguments: arguments[1])
+    monkeypatch.setattr(bundle_vq_vae_2, "score", lambda model, size: ({"mse": size}, size))
+    model = keras_sep.models.VQVAE2(8, 4, 4, 4)
+    rows, counts = bundle_vq_vae_2.score_crops(model, None, "photographs", {"size": size})
+    assert [(row["size"], row["mse"]) for row in rows] == [(size, size), (other, other)]
+    assert counts == size
+    assert len(bundle_vq_vae_2.score_crops(model, None, "digits", {"size": size})[0]) == 1
+
+
+def test_frequencies_are_drawn_upwards():
+    import bundle_vq_vae_2
+
+    (picture,) = bundle_vq_vae_2.upright(np.array([[[1, 2, 3], [4, 5, 6]]])[..., None])[..., 0]
+    np.testing.assert_array_equal(picture, [[3, 6], [2, 5], [1, 4]])
 
 
 def test_photographs_are_those_of_the_table(tmp_path, monkeypatch):
