@@ -41,8 +41,9 @@ mirrored.""",
 80 % to train on, of which a tenth is for validation, and 20 % for the test
 (`examples/data/DIGITS.md` says whose they are).""",
     "speech": """`examples/data/fetch_voices.py`: 39 voices in 20-odd languages, telephone prompts,
-a game's actors and spoken words from Debian's packages, 312 minutes to train on (`examples/data/VOICES.md` lists
-voices, licences and credits). Levels in dB of random segments of {seconds:.2f} s at {sample_rate} Hz: {frames} frames, {hop} samples apart, of {bins} frequencies
+a game's actors and spoken words from Debian's packages, 312 minutes to train on
+(`examples/data/VOICES.md` lists voices, licences and credits). Levels in dB of random segments of
+{seconds:.2f} s at {sample_rate} Hz: {frames} frames, {hop} samples apart, of {bins} frequencies
 ({window} samples under a Hann window, the highest frequency left out), silent segments left out.
 -1 is -100 dB and less, 1 is 0 dB, a sine that fills the scale.""",
 }
@@ -56,10 +57,10 @@ pictures made small have more detail in a crop, and a larger error.""",
     "digits": """Digits only, white on black, centred as in MNIST; other strokes than those of
 digits come out as the nearest that digits have.""",
     "speech": """Levels only: phases must come from elsewhere to hear the codes, as by the
-Griffin-Lim iterations of `examples/continue_speech.py`. The error counts every frequency
-of every frame alike, the noise below the voice too, which no code can foresee, and says little of how the speech sounds;
-nobody listened. Few voices, clean and close to the microphone: music and noise were not among
-them.""",
+Griffin-Lim iterations of `examples/continue_speech.py`. The error counts every frequency of every
+frame alike, the noise below the voice too, which no code can foresee, and says little of how the
+speech sounds; nobody listened. Few voices, clean and close to the microphone: music and noise were
+not among them.""",
 }
 
 SCORED = {

@@ -141,8 +141,14 @@ def check_same_run(options):
     options.out.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_text(json.dumps(config, indent=2) + "\n")
-    elif (before := json.loads(path.read_text())) != config:
-        changed = [f"{name}={value}" for name, value in before.items() if config[name] != value]
+    before = json.loads(path.read_text())
+    # What came later to this script counts as not given to a run begun without it.
+    changed = [
+        f"{name}={before.get(name)}"
+        for name in dict.fromkeys([*before, *config])
+        if before.get(name) != config.get(name)
+    ]
+    if changed:
         raise SystemExit(
             f"{options.out} holds a run with other arguments ({', '.join(changed)}); repeat them "
             "to go on, or give another folder"

@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_sep.layers import VectorQuantizer
@@ -11,19 +10,14 @@ from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.residual_stack import convolution, transposed_convolution
 from keras_sep.models.autoencoder import Autoencoder
 from keras_sep.models.convolutional import check_lengths, check_strides, decoder, encoder
-from keras_sep.models.generation import (
-    candidates_of,
-    check_priors,
-    draw_images,
-    keep_most_likely,
-)
+from keras_sep.models.generation import Generative
 from keras_sep.models.vqvae_presets import VQVAE2_PRESETS, preset_arguments
 
 LEVEL_NAMES = {1: ["codebook"], 2: ["top", "bottom"], 3: ["top", "middle", "bottom"]}
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
-class VQVAE2(Autoencoder):
+class VQVAE2(Generative, Autoencoder):
     """Images to grids of codes, the top one coarsest, and back (VQ-VAE-2).
 
     The defaults are the paper's for 256×256 pixels: 32×32 top and 64×64 bottom codes. The top level
@@ -204,101 +198,6 @@ class VQVAE2(Autoencoder):
     def reconstruct(self, images):
         """Images, float32, decoded from the codes of images."""
         return self(images, training=False)["reconstruction"]
-
-    def generate(
-        self,
-        priors: list,
-        num_images: int,
-        size: tuple[int, int],
-        labels=None,
-        classifier=None,
-        keep: float = 0.5,
-        batch_size: int = 64,
-        seed: int | None = None,
-        progress=None,
-        **settings,
-    ):
-        """New images, float32 NumPy `(num_images, height, width, channels)`, drawn from priors.
-
-        The top codes are drawn first, each level below given the one above. With a classifier more
-        are drawn, and of each class those are kept whose class it finds most likely (Razavi et al.,
-        section 3.3).
-
-        Args:
-            priors: A `PixelCNN` for each level, from top to bottom.
-            num_images: Images.
-            size: Height and width of the images, divisible as `call` says.
-            labels: Class of each image, or one for all, if the priors have classes.
-            classifier: A `MobileNet`, or a function of images in -1 to 1 that gives logits.
-            keep: Fraction kept with a classifier, above 0 to 1, rounded down to one in a whole
-                number.
-            batch_size: Images drawn at a time.
-            seed: Of the random numbers; None for others each time.
-            progress: Called with the steps done and all steps.
-            **settings: `temperature`, `top_k` and `top_p` of `PixelCNN.sample`.
-
-        Raises:
-            ValueError: The priors are not those of the levels, or an argument is out of range.
-        """
-        check_priors(self, priors, labels, classifier, keep)
-        check_at_least_one(num_images=num_images, batch_size=batch_size)
-        check_lengths(np.empty((0, *size, 0)), self.strides * 2 ** (self.num_levels - 1))
-        if labels is not None:
-            labels = np.broadcast_to(np.asarray(labels, "int32"), (num_images,))
-        number = num_images
-        if classifier is not None:
-            number *= candidates_of(keep)
-            labels = np.tile(labels, candidates_of(keep))
-        images = draw_images(
-            self, priors, number, size, labels, None, None, batch_size, seed, progress, settings
-        )
-        if classifier is None:
-            return images
-        return keep_most_likely(images, labels, classifier, num_images)
-
-    def inpaint(
-        self,
-        images,
-        known,
-        priors: list,
-        labels=None,
-        batch_size: int = 64,
-        seed: int | None = None,
-        progress=None,
-        **settings,
-    ):
-        """Images whose unknown parts are drawn anew, float32 NumPy as `images`.
-
-        The codes of which every pixel is known stay; the others are drawn from the priors, in
-        raster order, so that they know of the codes before them and, below the top level, of all
-        codes above.
-
-        Args:
-            images: `(batch, height, width, channels)` in -1 to 1; anything where not known.
-            known: Booleans `(height, width)` or `(batch, height, width)`.
-            priors, labels, batch_size, seed, progress, **settings: As of `generate`.
-
-        Raises:
-            ValueError: As `generate`, or `known` does not fit the images.
-        """
-        check_priors(self, priors, labels, None, 1.0)
-        images, known = ops.convert_to_numpy(images), np.asarray(known, "bool")
-        number, *size = images.shape[:-1]
-        if known.shape not in ((*size,), (number, *size)):
-            raise ValueError(
-                f"known must have the shape {(number, *size)} or {(*size,)}, got {known.shape}"
-            )
-        known = np.broadcast_to(known, (number, *size))
-        fixed = [ops.convert_to_numpy(codes) for codes in self.encode(images)]
-        masks = []
-        for rows, columns in self.code_shapes(size):
-            cells = known.reshape(number, rows, size[0] // rows, columns, size[1] // columns)
-            masks.append(cells.all((2, 4)))
-        if labels is not None:
-            labels = np.broadcast_to(np.asarray(labels, "int32"), (number,))
-        return draw_images(
-            self, priors, number, size, labels, fixed, masks, batch_size, seed, progress, settings
-        )
 
     def code_shapes(self, lengths: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Grids of the codes, from top to bottom, of inputs with these lengths of their axes."""

@@ -84,6 +84,19 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
     assert "4 steps of 2 crops" in card
 
 
+def test_runs_begun_before_an_option_existed(tmp_path):
+    import train_vq_vae_2
+
+    source = ("--speech", tmp_path)
+    train_vq_vae_2.check_same_run(options(tmp_path / "run", source))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["bins"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    train_vq_vae_2.check_same_run(options(tmp_path / "run", source))
+    with pytest.raises(SystemExit, match=r"other arguments \(seed=0, bins=None\); repeat them"):
+        train_vq_vae_2.check_same_run(options(tmp_path / "run", source, "--bins 8 --seed 1"))
+
+
 def test_paragraphs_of_cards_are_filled():
     import bundle_vq_vae_2
 
