@@ -142,11 +142,13 @@ def moments(inputs):
             for x in (inputs, ops.square(inputs))
         )
         return mean, mean_square
-    # The squares are summed by a matrix product, which does not write them to memory.
-    batch, frames, channels = ops.shape(inputs)
-    flat = ops.reshape(inputs, (batch, 1, frames * channels))
-    squares = ops.matmul(flat, ops.reshape(flat, (batch, frames * channels, 1)))
-    return ops.mean(inputs, (1, 2), keepdims=True), squares / ops.cast(frames * channels, "float32")
+    mean = ops.mean(inputs, (1, 2), keepdims=True)
+    if keras.backend.backend() == "torch":
+        return mean, ops.mean(ops.square(inputs), (1, 2), keepdims=True)
+    # Frame by frame no squares are written to memory, and the gradient is one pass. One product
+    # over all frames would add millions of squares one by one: 0.4 % too few of 4 s.
+    squares = ops.einsum("btc,btc->bt", inputs, inputs) / inputs.shape[-1]
+    return mean, ops.mean(squares, 1, keepdims=True)[:, :, None]
 
 
 def compiled(model: keras.Model, function: Callable) -> Callable:
