@@ -231,9 +231,10 @@ def measure(task, contenders, rounds, status) -> dict:
         children = {}
         try:
             for contender in group:
-                status.update(f"{task}: {contender} starts")
                 children[contender] = start(task, contender, TASKS[task][contender])
-                answer(children[contender])
+            for contender, child in children.items():
+                status.update(f"{task}: {contender} starts")
+                answer(child)
             status.update(f"{task}: {rounds} rounds of {', '.join(group)}")
             times |= by_turns(children, rounds)
         finally:
