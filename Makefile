@@ -18,7 +18,6 @@ lint: .venv/installed
 
 bench: .venv/installed
 	.venv/bin/python tests/benchmarks/conv_tasnet_speed.py
-	.venv/bin/python tests/benchmarks/training_speed.py
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

@@ -6,6 +6,7 @@ import typer
 
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
+from keras_sep.cli._memory import keep_freed_memory
 from keras_sep.cli.classify import classify
 from keras_sep.cli.convert import convert
 from keras_sep.cli.evaluate import evaluate
@@ -35,6 +36,7 @@ app.command()(info)
 def _keras_sep():
     """Separate sounds, tell them apart, and draw pictures, with Keras."""
     check_backend()
+    keep_freed_memory()
 
 
 def main() -> None:

@@ -35,6 +35,12 @@ def separate(
     chunk_seconds: Annotated[
         float, typer.Option(help="Length of the chunks of long recordings.")
     ] = 16.0,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="bfloat16: faster on processors made for it, slower on others; not of SavedModels."
+        ),
+    ] = None,
     stream: Annotated[
         bool,
         typer.Option(
@@ -71,7 +77,7 @@ def separate(
 
     try:
         with quiet_native_code():
-            separator = Separator(model, chunk_seconds)
+            separator = Separator(model, chunk_seconds, dtype=dtype)
     except ValueError as error:
         raise UserError(_one_line(error)) from None
     separated = [

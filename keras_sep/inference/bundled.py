@@ -10,16 +10,16 @@ SEPARATOR = "conv_tasnet_8k"
 CLASSIFIER = "sound_classifier_16k"
 
 
-def bundled_model(name: str, backend: str) -> Path:
-    """Path of a bundled model: its SavedModel for TensorFlow, else its `.keras` twin.
+def bundled_model(name: str, saved_model: bool) -> Path:
+    """Path of a bundled model: the folder of its SavedModel, or its `.keras` twin.
 
     Raises:
         ValueError: It is not there.
     """
     for folder in FOLDERS:
-        saved_model, archive = folder / name, folder / name / f"{name}.keras"
+        archive = folder / name / f"{name}.keras"
         if archive.is_file():
-            return saved_model if backend == "tensorflow" else archive
+            return archive.parent if saved_model else archive
     raise ValueError(
         f"the bundled model {name} is not in {' nor '.join(map(str, FOLDERS))}; "
         "install keras_sep again, or give a model"

@@ -26,12 +26,14 @@ _ANY = _Kind("model", SEPARATOR, frozenset())
 _CLASSIFIER = _Kind("sound classifier", CLASSIFIER, frozenset({"class_names"}))
 
 
-def load_separator(path: Path | None):
+def load_separator(path: Path | None, dtype: str | None = None):
     """Loads a separator.
 
     Args:
         path: A `.keras` file; a SavedModel, `<name>/<version>`; the folder of its versions,
             `<name>`, for the newest; the folder of a run; None for the bundled model.
+        dtype: Of the computation, "float32" or "bfloat16" with weights in float32; None for what
+            the file says. A SavedModel has only its own.
 
     Returns:
         The model, with attributes `num_sources` and `sample_rate`.
@@ -39,12 +41,25 @@ def load_separator(path: Path | None):
     Raises:
         ValueError: One line, if there is no such model.
     """
-    model = _load(path, _SEPARATOR)
+    if dtype not in (None, "float32", "bfloat16"):
+        raise ValueError(f'dtype must be "float32" or "bfloat16", got {dtype!r}')
+    model = _load(path, _SEPARATOR, archive=dtype is not None)
     if not isinstance(model, Path):
-        return model
+        return model if dtype is None else _in_dtype(model, dtype)
+    if dtype is not None:
+        raise ValueError(f"the SavedModel {model} has a dtype of its own; give a .keras file")
     from keras_sep.export import load_saved_model
 
     return load_saved_model(model)
+
+
+def _in_dtype(model, dtype):
+    """A model of the same weights that computes in another dtype."""
+    policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
+    copy = type(model).from_config({**model.get_config(), "dtype": policy})
+    copy.build((None, None))
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def load_classifier(path: Path | None):
@@ -70,12 +85,13 @@ def load_model(path: Path):
     return _load(path, _ANY)
 
 
-def _load(path, kind):
-    """The model of a `.keras` file, or the path of a SavedModel."""
+def _load(path, kind, archive=False):
+    """The model of a `.keras` file, or the path of a SavedModel; `archive` of the bundled one."""
     if path is None:
         import keras
 
-        path = bundled_model(kind.bundled, keras.config.backend())
+        saved_model = keras.config.backend() == "tensorflow" and not archive
+        path = bundled_model(kind.bundled, saved_model)
     if (path / "best.keras").is_file():
         path = path / "best.keras"
     if path.is_dir():

@@ -6,15 +6,15 @@ One process a contender; they take turns in every round, with a call to warm up 
 so that what else the machine does meets all alike. Training the paper's configuration needs some
 gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
 4 s at 8 kHz, batch 1. Training: forward, SI-SNR with permutations, backward, clipping and Adam,
-batches of 2 x 4 s.
+batches of 2 x 4 s. Tasks with "_kept" are the same with the allocator's settings of the command
+line in every process, torchaudio's too. bfloat16 is left out where the processor has none.
 
-torchaudio's model file is taken from its wheel, which pip downloads to `out/` once: its compiled
-part does not load beside every PyTorch. Prints medians and ratios, writes them with machine and
-versions as JSON, and draws them. With `--contenders` the file's other results stay.
+Prints medians and ratios, writes them with machine and
+versions as JSON, and draws them. What the file holds of other tasks and contenders stays, if it is
+of the same machine and versions.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -22,9 +22,10 @@ import statistics
 import subprocess
 import sys
 import time
-import zipfile
 from importlib import metadata
 from pathlib import Path
+
+from torchaudio_conv_tasnet import si_snr, torchaudio_file, torchaudio_model
 
 SAMPLES = 4 * 8000
 SMALL = {
@@ -39,11 +40,11 @@ SMALL = {
 INFERENCE = {
     "torchaudio": "torch",
     "torchaudio, torch.compile": "torch",
-    "torchaudio, bfloat16": "torch",
     "PyTorch": "torch",
     "TensorFlow": "tensorflow",
     "TensorFlow, XLA": "tensorflow",
     "TensorFlow, SavedModel": "tensorflow",
+    "TensorFlow, SavedModel of Keras": "tensorflow",
     "JAX": "jax",
 }
 TRAINING = {
@@ -53,9 +54,26 @@ TRAINING = {
     "TensorFlow, XLA": "tensorflow",
     "JAX": "jax",
 }
-TASKS = {"inference": INFERENCE, "small": TRAINING, "paper": TRAINING, "products": {"": ""}}
+# Ratios are to torchaudio in bfloat16.
+BFLOAT16 = {
+    "torchaudio": "torch",
+    "PyTorch": "torch",
+    "TensorFlow": "tensorflow",
+    "JAX": "jax",
+}
+TASKS = {
+    "inference": INFERENCE,
+    "inference_kept": INFERENCE,
+    "bfloat16": BFLOAT16,
+    "products": {"PyTorch": "torch"},
+    "small": TRAINING,
+    "small_kept": TRAINING,
+    "paper": TRAINING,
+    "paper_kept": TRAINING,
+}
 TITLES = {
     "inference": "inference, paper's best, 4 s",
+    "bfloat16": "inference, paper's best, 4 s, bfloat16",
     "small": "training step, small, 2 x 4 s",
     "paper": "training step, paper's best, 2 x 4 s",
     "products": "the products of the inference alone",
@@ -69,48 +87,18 @@ def mixture_and_sources(batch_size):
     return sources.sum(1), sources
 
 
-def torchaudio_file(folder=Path("out/torchaudio")) -> Path:
-    """Its model's source, which imports nothing but torch."""
-    path = folder / "torchaudio/models/conv_tasnet.py"
-    if not path.exists():
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "torchaudio"]
-        subprocess.run([*pip, "--dest", folder], check=True)
-        with zipfile.ZipFile(next(folder.glob("torchaudio-*.whl"))) as wheel:
-            wheel.extract("torchaudio/models/conv_tasnet.py", folder)
-    return path
-
-
-def torchaudio_model(task):
-    import torch
-
-    spec = importlib.util.spec_from_file_location("conv_tasnet", torchaudio_file())
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if task != "small":
-        return module.ConvTasNet()
-    torch.manual_seed(0)
-    return module.ConvTasNet(
-        enc_num_feats=SMALL["filters"],
-        enc_kernel_size=SMALL["kernel_size"],
-        msk_num_feats=SMALL["bottleneck_dim"],
-        msk_num_hidden_feats=SMALL["hidden_dim"],
-        msk_num_layers=SMALL["num_blocks"],
-        msk_num_stacks=SMALL["num_repeats"],
-    )
-
-
-def torchaudio_call(contender, task):
+def torchaudio_call(contender, task, batch_size):
     """A call to measure."""
     import torch
 
-    model = torchaudio_model(task)
-    mixture, sources = map(torch.from_numpy, mixture_and_sources(1 if task == "inference" else 2))
-    if task == "inference":
+    model = torchaudio_model(SMALL if task == "small" else {})
+    mixture, sources = map(torch.from_numpy, mixture_and_sources(batch_size))
+    if task in ("inference", "bfloat16"):
         model.eval()
         forward = torch.compile(model) if "compile" in contender else model
 
         def separate():
-            with torch.inference_mode(), torch.autocast("cpu", enabled="bfloat16" in contender):
+            with torch.inference_mode(), torch.autocast("cpu", enabled=task == "bfloat16"):
                 forward(mixture[:, None])
 
         return separate
@@ -128,31 +116,22 @@ def torchaudio_call(contender, task):
     return step
 
 
-def si_snr(estimates, sources):
-    estimates = estimates - estimates.mean(-1, keepdim=True)
-    sources = sources - sources.mean(-1, keepdim=True)
-    scale = (estimates * sources).sum(-1, keepdim=True) / sources.square().sum(-1, keepdim=True)
-    target = scale * sources
-    noise = (estimates - target).square().sum(-1)
-    return 10 * (target.square().sum(-1) / noise).log10()
-
-
-def keras_call(contender, task):
+def keras_call(contender, task, batch_size):
     """A call to measure."""
     import keras
 
     import keras_sep
 
-    model = keras_sep.models.ConvTasNet(**(SMALL if task == "small" else {}))
+    dtype = "mixed_bfloat16" if task == "bfloat16" else "float32"
+    model = keras_sep.models.ConvTasNet(**(SMALL if task == "small" else {}), dtype=dtype)
     model.build((None, None))
     jit_compile = contender in ("TensorFlow, XLA", "JAX")
-    if task == "inference":
-        mixture, _ = mixture_and_sources(1)
+    mixture, sources = mixture_and_sources(batch_size)
+    if task in ("inference", "bfloat16"):
         if "SavedModel" in contender:
-            return saved_model_call(model, mixture)
+            return saved_model_call(model, mixture, by_keras="of Keras" in contender)
         model.compile(jit_compile=jit_compile)
         return lambda: model.predict_on_batch(mixture)
-    mixture, sources = mixture_and_sources(2)
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3, clipnorm=5.0),
         loss=keras_sep.losses.PermutationInvariant(keras_sep.losses.SISNR()),
@@ -161,17 +140,28 @@ def keras_call(contender, task):
     return lambda: model.train_on_batch(mixture, sources)
 
 
-def saved_model_call(model, mixture):
+def saved_model_call(model, mixture, by_keras):
+    """`by_keras`: written by `model.export`, with the graph of the model's own operations."""
     import tempfile
 
     import tensorflow as tf
 
     import keras_sep
 
-    folder = tempfile.mkdtemp()
-    loaded = tf.saved_model.load(keras_sep.export.export_saved_model(model, f"{folder}/1"))
+    with tempfile.TemporaryDirectory() as folder:
+        if by_keras:
+            signature = [tf.TensorSpec((None, None), name="mixture")]
+            model.export(f"{folder}/1", input_signature=signature, verbose=False)
+        else:
+            keras_sep.export.export_saved_model(model, f"{folder}/1")
+        loaded = tf.saved_model.load(f"{folder}/1")
     signature, tensor = loaded.signatures["serving_default"], tf.constant(mixture)
-    return lambda: signature(mixture=tensor)["sources"].numpy()
+
+    def separate(keep=loaded):
+        (sources,) = signature(mixture=tensor).values()
+        return sources.numpy()
+
+    return separate
 
 
 def products_call():
@@ -191,11 +181,16 @@ def products_call():
 
 def serve(task, contender):
     """Measures a call, after one to warm up, whenever a line comes in."""
+    if task.endswith("_kept"):
+        from keras_sep.cli._memory import keep_freed_memory
+
+        keep_freed_memory()
+        task = task.removesuffix("_kept")
     if task == "products":
         call = products_call()
     else:
         make = torchaudio_call if contender.startswith("torchaudio") else keras_call
-        call = make(contender, task)
+        call = make(contender, task, batch_size=1 if task in ("inference", "bfloat16") else 2)
     for _ in range(3):
         call()
     print("ready", flush=True)
@@ -209,7 +204,7 @@ def serve(task, contender):
 def start(task, contender, backend):
     return subprocess.Popen(
         [sys.executable, __file__, "--child", task, contender],
-        env={**os.environ, "KERAS_BACKEND": backend or "torch"},
+        env={**os.environ, "KERAS_BACKEND": backend},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -230,33 +225,34 @@ def answer(child):
 
 def measure(task, contenders, rounds, status) -> dict:
     """Median seconds by contender."""
-    groups = [[name] for name in contenders] if task == "paper" else [contenders]
+    groups = [[name] for name in contenders] if task.startswith("paper") else [contenders]
     times = {}
     for group in groups:
-        times |= by_turns(task, group, rounds, status)
+        children = {}
+        try:
+            for contender in group:
+                children[contender] = start(task, contender, TASKS[task][contender])
+            for contender, child in children.items():
+                status.update(f"{task}: {contender} starts")
+                answer(child)
+            status.update(f"{task}: {rounds} rounds of {', '.join(group)}")
+            times |= by_turns(children, rounds)
+        finally:
+            for child in children.values():
+                child.kill()
+                child.wait()
     return {contender: statistics.median(t) for contender, t in times.items()}
 
 
-def by_turns(task, contenders, rounds, status) -> dict:
+def by_turns(children, rounds) -> dict:
     """Seconds of all rounds by contender."""
-    children = {}
-    try:
-        for contender in contenders:
-            status.update(f"{task}: {contender} starts")
-            children[contender] = start(task, contender, TASKS[task][contender])
-            answer(children[contender])
-        times = {contender: [] for contender in children}
-        for turn in range(rounds):
-            for contender, child in children.items():
-                status.update(f"{task}: {contender}, round {turn + 1} of {rounds}")
-                time.sleep(0.3)  # until the threads of the one before have stopped spinning
-                print(file=child.stdin, flush=True)
-                times[contender].append(answer(child))
-        return times
-    finally:
-        for child in children.values():
-            child.kill()
-            child.wait()
+    times = {contender: [] for contender in children}
+    for _ in range(rounds):
+        for contender, child in children.items():
+            time.sleep(0.3)  # until the threads of the one before have stopped spinning
+            print(file=child.stdin, flush=True)
+            times[contender].append(answer(child))
+    return times
 
 
 def machine() -> dict:
@@ -268,6 +264,33 @@ def machine() -> dict:
         if line.startswith("model name")
     ]
     return {"cpu": f"{os.cpu_count()} x {model[0] if model else platform.machine()}", **versions}
+
+
+def earlier_results(path, conditions) -> dict:
+    """Seconds by task and contender that the file holds of this machine and these versions."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    return content["seconds"] if content.get("machine") == conditions else {}
+
+
+def title(task):
+    kept = ", memory kept" if task.endswith("_kept") else ""
+    return TITLES[task.removesuffix("_kept")] + kept
+
+
+def table(task, times):
+    """Medians, and torchaudio's over them."""
+    from rich.table import Table
+
+    rows = Table(title(task), "seconds", "torchaudio / this")
+    for contender, seconds in times.items():
+        ratio = f"{times['torchaudio'] / seconds:.2f}" if "torchaudio" in times else ""
+        rows.add_row(contender, f"{seconds:.3f}", ratio)
+    return rows
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16; others take half a minute for a call."""
+    return "bf16" in Path("/proc/cpuinfo").read_text()
 
 
 def draw(results, path):
@@ -288,14 +311,15 @@ def draw(results, path):
         bars = panel.barh(names, [times["torchaudio"] / times[name] for name in names])
         panel.bar_label(bars, [f" {times[name]:.3f} s" for name in names])
         panel.axvline(1, color="black", linewidth=1)
-        panel.set(title=TITLES[task], xlabel="times as fast as torchaudio")
+        panel.set(title=title(task), xlabel="times as fast as torchaudio")
         panel.margins(x=0.15)
     figure.savefig(path, dpi=120)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    able = [task for task in TASKS if task != "bfloat16" or has_bfloat16()]
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=able)
     parser.add_argument("--contenders", nargs="+", choices=sorted({*INFERENCE, *TRAINING}))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=Path("out/conv_tasnet_speed.json"))
@@ -306,7 +330,6 @@ def main():
         return
 
     from rich.console import Console
-    from rich.table import Table
 
     try:
         torchaudio_file()
@@ -316,24 +339,18 @@ def main():
             "it into out/torchaudio"
         ) from None
     console, conditions = Console(), machine()
-    results = json.loads(arguments.json.read_text())["seconds"] if arguments.json.exists() else {}
-    if not arguments.contenders:
-        results = {}
+    results = earlier_results(arguments.json, conditions)
     console.print(", ".join(f"{name} {value}" for name, value in conditions.items()))
-    with console.status("") as status:
-        for task in arguments.tasks:
-            chosen = [c for c in TASKS[task] if c in (arguments.contenders or TASKS[task])]
-            new = measure(task, chosen, arguments.rounds, status)
-            results[task] = {**results.get(task, {}), **new}
-    for task, times in results.items():
-        table = Table(TITLES[task], "seconds", "torchaudio / this")
-        for contender, seconds in times.items():
-            ratio = times.get("torchaudio", float("nan")) / seconds
-            table.add_row(contender, f"{seconds:.3f}", f"{ratio:.2f}")
-        console.print(table)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": conditions, "seconds": results}
-    arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    for task in arguments.tasks:
+        chosen = [c for c in TASKS[task] if c in (arguments.contenders or TASKS[task])]
+        if chosen:
+            with console.status("") as status:
+                new = measure(task, chosen, arguments.rounds, status)
+            results[task] = {**results.get(task, {}), **new}
+            content = {"machine": conditions, "seconds": results}
+            arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+            console.print(table(task, results[task]))
     draw(results, arguments.json.with_suffix(".png"))
 
 

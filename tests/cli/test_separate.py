@@ -218,6 +218,7 @@ def test_outputs_that_would_replace_each_other_or_inputs(run, model, tmp_path):
         (["--channels", "left"], "--channels must be one of mix, each"),
         (["--subtype", "MP3"], "--subtype must be one of PCM_16, PCM_24, FLOAT"),
         (["--chunk-seconds", "-1"], "chunk_seconds"),
+        (["--dtype", "float8"], 'dtype must be "float32" or "bfloat16"'),
     ],
 )
 def test_options_out_of_range(run, model, tmp_path, arguments, message):

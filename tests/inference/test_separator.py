@@ -244,6 +244,29 @@ def test_models_from_files_and_the_bundled_one(model, tmp_path, monkeypatch):
         Separator(home)
 
 
+def test_bfloat16_of_files(model, tmp_path):
+    path, mixture = tmp_path / "model.keras", noise(2000)[None]
+    model.save(path)
+    exact, rough = (Separator(path, dtype=dtype) for dtype in (None, "bfloat16"))
+    assert rough.model.separator.compute_dtype == "bfloat16"
+    assert rough.model.decoder.compute_dtype == "float32"
+    sources = keras.ops.convert_to_numpy(exact.model(mixture))
+    error = keras.ops.convert_to_numpy(rough.model(mixture)) - sources
+    # bfloat16 has 8 bits.
+    assert 0 < np.square(error).sum() < 1e-3 * np.square(sources).sum()
+
+
+def test_a_dtype_of_what_has_its_own(model, tmp_path):
+    export_saved_model(model, tmp_path / "1")
+    for argument, dtype, message in [
+        (tmp_path / "1", "bfloat16", "give a .keras file"),
+        (model, "bfloat16", "dtype goes with the path"),
+        (tmp_path / "1", "float8", 'must be "float32" or "bfloat16"'),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Separator(argument, dtype=dtype)
+
+
 def test_files_that_are_not_separators(tmp_path):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other.save(tmp_path / "other.keras")

@@ -9,6 +9,7 @@ from numerics import BACKEND, compiled, gradients, layer_gradients, run
 from keras_sep.layers import DepthwiseConv1D, backend_forms
 
 RNG = np.random.default_rng(0)
+FORMS = [backend_forms.native] + [backend_forms.rows] * (BACKEND == "torch")
 
 
 def normal(*shape):
@@ -80,26 +81,26 @@ def test_equals_keras_in_value_and_gradient(kernel_size, strides, dilation, padd
         np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("taps", "strides", "dilation"), [(3, 1, 1), (3, 1, 128), (7, 1, 4), (3, 2, 1), (3, 3, 2)]
 )
-def test_forms_agree_in_value_and_gradient(taps, strides, dilation):
+def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation):
     x, kernel = normal(2, dilation * (taps - 1) + 9, 3), normal(taps, 3)
-    shifted, native = (
-        run(lambda x, k, form=form: form(x, k, strides, dilation), x, kernel)
-        for form in (backend_forms.shifted, backend_forms.native)
+
+    def product(form):
+        return lambda x, k: ops.sum(ops.multiply(form(x, k, strides, dilation), cotangent))
+
+    expected = run(lambda x, k: backend_forms.shifted(x, k, strides, dilation), x, kernel)
+    y = run(lambda x, k: form(x, k, strides, dilation), x, kernel)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    cotangent = normal(*expected.shape)
+    pairs = zip(
+        gradients(product(form), x, kernel),
+        gradients(product(backend_forms.shifted), x, kernel),
+        strict=True,
     )
-    np.testing.assert_allclose(shifted, native, atol=1e-5)
-    cotangent = normal(*shifted.shape)
-    by_form = [
-        gradients(
-            lambda x, k, form=form: ops.sum(ops.multiply(form(x, k, strides, dilation), cotangent)),
-            x,
-            kernel,
-        )
-        for form in (backend_forms.shifted, backend_forms.native)
-    ]
-    for ours, theirs in zip(*by_form, strict=True):
+    for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 

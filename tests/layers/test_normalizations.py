@@ -34,6 +34,17 @@ def test_definition(layer_class, epsilon):
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-3)
 
 
+def test_statistics_of_a_long_input():
+    """Sums of millions of squares: one by one, float32 would lose some tenths of a percent."""
+    x = np.random.default_rng(0).normal(0.5, 1.0, (1, 4000, 512)).astype("float32")
+    layer = GlobalLayerNormalization()
+    layer.build(x.shape)
+    exact = x.astype("float64")
+    for function in (layer.statistics, compiled(layer.statistics)):
+        statistics = np.ravel(run(function, x))
+        np.testing.assert_allclose(statistics, [exact.mean(), 1 / exact.std()], rtol=1e-5)
+
+
 @pytest.mark.parametrize("layer_class", DEFINITIONS)
 def test_silence_has_finite_values_and_gradients(layer_class):
     layer = layer_class()

@@ -1,0 +1,201 @@
+"""Forms of the depthwise convolution beside Keras's own, over frames and over images.
+
+    python tests/benchmarks/depthwise_conv.py [--ranks 1 2] [--backends tensorflow jax torch]
+
+Milliseconds forward, and of the gradients by input and kernel, for kernels 3, 5 and 7, stride 1
+with several dilations, and stride 2. "layer" is the form that `DepthwiseConv1D` or
+`DepthwiseConv2D` takes, `keras` that of the name in `keras.layers`. The contenders run by turns.
+Prints a table, writes JSON.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MODES = {
+    "tensorflow": {"tensorflow, graph": False, "tensorflow, XLA": True},
+    "jax": {"jax": True},
+    "torch": {"torch": False},
+}
+FORMS = ("keras", "layer", "shifted", "native", "rows")
+# The paper's hidden features at 4 s, and features of a MobileNet.
+SHAPES = {1: (1, 3999, 512), 2: (8, 56, 56, 128)}
+
+
+def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dict:
+    """Functions of inputs and kernel by name."""
+    import keras
+
+    from keras_sep.layers import backend_forms
+
+    padding = ("valid", "same")[rank - 1]
+    keras_class = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)[rank - 1]
+    layer = keras_class(taps, strides, padding, dilation_rate=dilation, use_bias=False)
+    layer.build(inputs.shape)
+
+    def by_keras(x, kernel):
+        outputs, _ = layer.stateless_call([kernel[..., None]], [], x)
+        return outputs
+
+    ours = {
+        1: {
+            "layer": backend_forms.fastest,
+            "shifted": backend_forms.shifted,
+            "native": backend_forms.native,
+            "rows": backend_forms.rows,
+        },
+        2: {
+            "layer": backend_forms.fastest_2d,
+            "shifted": backend_forms.shifted_2d,
+            "native": backend_forms.native_2d,
+        },
+    }[rank]
+    if keras.backend.backend() != "torch":
+        ours.pop("rows", None)
+    more = (padding,) if rank == 2 else ()
+    return {
+        "keras": by_keras,
+        **{
+            name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)
+            for name, form in ours.items()
+        },
+    }
+
+
+def measure(rank: int, dilations: list[int], repeats: int) -> Iterator[dict]:
+    """One row per mode, setting and task: medians in ms by contender."""
+    import keras
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=SHAPES[rank]).astype("float32")
+    settings = [*itertools.product((3, 5, 7), (1,), dilations), *[(k, 2, 1) for k in (3, 5, 7)]]
+    for (mode, jit), (taps, strides, dilation) in itertools.product(
+        MODES[keras.backend.backend()].items(), settings
+    ):
+        kernel = rng.normal(size=(taps,) * rank + inputs.shape[-1:]).astype("float32")
+        calls = {
+            (task, name): make(function, inputs, kernel, jit)
+            for name, function in contenders(rank, taps, strides, dilation, inputs).items()
+            for task, make in {"forward": _forward, "gradients": _gradients}.items()
+        }
+        times = {key: [] for key in calls}
+        for repeat in range(repeats + 1):
+            for key, call in calls.items():
+                start = time.perf_counter()
+                call()
+                if repeat:
+                    times[key].append(1000 * (time.perf_counter() - start))
+        setting = {"mode": mode, "kernel": taps, "strides": strides, "dilation": dilation}
+        for task in ("forward", "gradients"):
+            medians = {name: statistics.median(t) for (of, name), t in times.items() if of == task}
+            yield {"rank": rank, **setting, "task": task, **medians}
+
+
+def _forward(function, inputs, kernel, jit):
+    """A call that computes and waits."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        arrays, compiled = (jax.device_put(inputs), jax.device_put(kernel)), jax.jit(function)
+        return lambda: jax.block_until_ready(compiled(*arrays))
+    arrays = [keras.ops.convert_to_tensor(x) for x in (inputs, kernel)]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(function, jit_compile=jit)
+        return lambda: compiled(*arrays)
+    import torch
+
+    def call():
+        with torch.no_grad():
+            function(*arrays)
+
+    return call
+
+
+def _gradients(function, inputs, kernel, jit):
+    """A call that computes the gradients of half the outputs' squared sum, and waits."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        tensors = [torch.from_numpy(x).requires_grad_() for x in (inputs, kernel)]
+        return lambda: torch.autograd.grad(function(*tensors).square().sum() / 2, tensors)
+    if backend == "jax":
+        import jax
+
+        gradient = jax.grad(lambda *x: (function(*x) ** 2).sum() / 2, argnums=(0, 1))
+        return _forward(gradient, inputs, kernel, jit)
+    import tensorflow as tf
+
+    def gradient(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            total = tf.reduce_sum(tf.square(function(*tensors))) / 2
+        return tape.gradient(total, tensors)
+
+    return _forward(gradient, inputs, kernel, jit)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ranks", nargs="+", type=int, choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--backends", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--dilations", nargs="+", type=int, default=[1, 2, 8, 32, 128])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("out/depthwise_conv.json"))
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        # Over images, dilations beyond a few pixels are not in use.
+        dilations = [d for d in arguments.dilations if arguments.child == 1 or d <= 2]
+        for row in measure(arguments.child, dilations, arguments.repeats):
+            print(json.dumps(row), flush=True)
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = []
+    console = Console()
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    for rank, backend in itertools.product(arguments.ranks, arguments.backends):
+        child = subprocess.Popen(
+            [sys.executable, __file__, "--child", str(rank), *sys.argv[1:]],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        with console.status(f"measuring {backend}, rank {rank}") as status:
+            for line in child.stdout:
+                if line.startswith("{"):
+                    rows.append(json.loads(line))
+                    status.update(f"measuring {backend}, rank {rank}: {len(rows)} rows")
+                    arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        if child.wait():
+            raise SystemExit(f"{backend}, rank {rank} failed; run it with --child to see why")
+    table = Table("rank", "mode", "k s d", "task", *FORMS, "keras / layer")
+    for row in rows:
+        times = [f"{row[form]:.1f}" if form in row else "" for form in FORMS]
+        setting = f"{row['kernel']} {row['strides']} {row['dilation']}"
+        ratio = f"{row['keras'] / row['layer']:.2f}"
+        table.add_row(str(row["rank"]), row["mode"], setting, row["task"], *times, ratio)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
