@@ -9,13 +9,13 @@ the one which rejects, recognizes.
 """
 
 import argparse
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
+from bundling import config_of, cpu_minutes, new_folder, read_log, take_weights, write_json
 from rich.progress import Progress
 
 from keras_sep.inference.generator import Generator, draw_grid
@@ -77,12 +77,16 @@ def recognized(classifier, images, labels) -> float:
 
 
 def main(run: Path, classifier: Path, bundle: Path, vq_vae: Path, judge: Path | None, top_p: float):
-    bundle.mkdir(parents=True)
-    prior = keras.saving.load_model(run / "best.keras", compile=False)
-    prior.save(bundle / "prior.keras")
-    keras.saving.load_model(classifier, compile=False).save(bundle / "classifier.keras")
-    for name in ("log.csv", "config.json"):
-        shutil.copyfile(run / name, bundle / name)
+    with new_folder(bundle) as folder:
+        fill(folder, run, classifier, vq_vae, judge, top_p)
+
+
+def fill(folder: Path, run: Path, classifier: Path, vq_vae: Path, judge: Path | None, top_p: float):
+    prior = take_weights(run / "best.keras", folder / "prior.keras")
+    take_weights(classifier, folder / "classifier.keras")
+    shutil.copyfile(run / "log.csv", folder / "log.csv")
+    config = config_of(run)
+    write_json(config, folder / "config.json")
     description = {
         "vq_vae": f"../{vq_vae.parent.name}/{vq_vae.name}",
         "priors": ["prior.keras"],
@@ -91,10 +95,10 @@ def main(run: Path, classifier: Path, bundle: Path, vq_vae: Path, judge: Path | 
         "class_names": [str(digit) for digit in range(10)],
         "settings": {"top_p": top_p} if top_p < 1 else {},
     }
-    (bundle / "generator.json").write_text(json.dumps(description, indent=2) + "\n")
+    write_json(description, folder / "generator.json")
 
-    generator = Generator(bundle)
-    classifiers = {"the one that rejects": bundle / "classifier.keras"}
+    generator = Generator(folder)
+    classifiers = {"the one that rejects": folder / "classifier.keras"}
     if judge is not None:
         classifiers = {"another MobileNet": judge, **classifiers}
     labels = np.arange(SAMPLES) % 10
@@ -115,22 +119,21 @@ def main(run: Path, classifier: Path, bundle: Path, vq_vae: Path, judge: Path | 
         plain, kept = (recognized(model, images[reject], labels) for reject in (False, True))
         scores["recognized"][name] = {"all": plain, "kept": kept}
         rows.append(f"| {name} | {plain:.1%} | {kept:.1%} |")
-    (bundle / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
-    draw_grid(images[True][:SHOWN], bundle / "samples.png")
+    write_json(scores, folder / "scores.json")
+    draw_grid(images[True][:SHOWN], folder / "samples.png")
 
-    with open(run / "log.csv", newline="") as file:
-        log = list(csv.DictReader(file))
+    log = read_log(run)
     text = {
-        **json.loads((run / "config.json").read_text()),
+        **config,
         **prior.get_config(),
         **scores,
         "parameters": prior.count_params(),
         "epochs": len(log),
-        "cpu_minutes": sum(float(row["cpu_seconds"]) for row in log) / 60,
+        "cpu_minutes": cpu_minutes(log),
         "rows": "\n".join(rows),
         "settings": f"top-p {top_p}" if top_p < 1 else "temperature 1",
     }
-    (bundle / "README.md").write_text(CARD.format(**text))
+    (folder / "README.md").write_text(CARD.format(**text))
 
 
 if __name__ == "__main__":

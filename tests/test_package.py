@@ -20,7 +20,7 @@ ARROWS = {
     "losses": set(),
     "metrics": {"losses"},
     "callbacks": set(),
-    "codec": {"export"},
+    "codec": {"export", "inference", "models"},
     "data": set(),
     "convert": {"models"},
     "export": {"models", "layers"},

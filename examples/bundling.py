@@ -1,0 +1,54 @@
+"""What the scripts that make bundled models share."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+
+
+@contextmanager
+def new_folder(bundle: Path) -> Iterator[Path]:
+    """An empty folder beside `bundle`, which gets its name in the end; removed after an error."""
+    if bundle.exists():
+        raise SystemExit(f"{bundle} exists; remove it, or name another folder for the bundle")
+    beside = bundle.with_name(f"{bundle.name}.next")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        os.replace(beside, bundle)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def take_weights(source: Path, target: Path) -> keras.Model:
+    """Copies a model without its optimizer."""
+    model = keras.saving.load_model(source, compile=False)
+    model.save(target)
+    return model
+
+
+def config_of(run: Path) -> dict:
+    """The arguments of a run without its machine's folders."""
+    config = json.loads((run / "config.json").read_text())
+    paths = {"pictures", "vq_vae"} & config.keys()
+    return {**config, **{name: Path(config[name]).name for name in paths}}
+
+
+def write_json(value, path: Path) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's log."""
+    with open(run / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def cpu_minutes(log: list[dict[str, str]]) -> float:
+    return sum(float(row["cpu_seconds"]) for row in log) / 60
