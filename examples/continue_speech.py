@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from train_vq_vae_2 import Clock, check_same_run
 
 import keras_sep
 from keras_sep.data import SpectrogramCrops, audio
@@ -29,6 +30,8 @@ from keras_sep.data.spectrogram_crops import log_spectrograms
 
 SAMPLE_RATE, HOP = 8000, 64
 BATCH, VALIDATION_BATCHES = 32, 8
+# Arguments that a prior is trained with.
+TRAINING = ("bins", "frames", "batches", "filters", "layers", "kernel_size", "learning_rate")
 GRIFFIN_LIM_ROUNDS, MOMENTUM = 64, 0.99
 
 
@@ -114,6 +117,8 @@ def cross_entropy():
 def train_prior(vq_vae, options) -> keras_sep.models.PixelCNN:
     """The prior of `options.out`, trained if it is not there or not done."""
     best, scores = options.out / "prior.keras", options.out / "scores.json"
+    arguments = {name: getattr(options, name) for name in TRAINING}
+    check_same_run(argparse.Namespace(out=options.out, **arguments))
     if scores.exists():
         return keras.saving.load_model(best, compile=False)
     corpus = options.corpus
@@ -134,7 +139,6 @@ def train_prior(vq_vae, options) -> keras_sep.models.PixelCNN:
         cross_entropy(),
         jit_compile=keras.backend.backend() != "torch",
     )
-    options.out.mkdir(parents=True, exist_ok=True)
     model.fit(
         training,
         training,
@@ -142,6 +146,7 @@ def train_prior(vq_vae, options) -> keras_sep.models.PixelCNN:
         batch_size=BATCH,
         epochs=options.epochs,
         callbacks=[
+            Clock(),
             keras_sep.callbacks.BestModel(best, monitor="val_loss", mode="min"),
             keras_sep.callbacks.ResumableBackup(options.out / "backup"),
             keras.callbacks.CSVLogger(options.out / "log.csv", append=True),

@@ -1,5 +1,10 @@
 """The codec with PixelCNNs: steps against full passes."""
 
+import os
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -7,7 +12,7 @@ from keras import ops
 from keras_sep.codec import ImageCodec
 from keras_sep.codec.range_coding import SymbolEncoder
 from keras_sep.codec.stream_format import unpack
-from keras_sep.models import VQVAE2, PixelCNN
+from keras_sep.models import VQVAE, VQVAE2, PixelCNN
 
 SIZES = {"embedding_dim": 4, "hidden_dim": 4, "residual_dim": 2, "num_residual_blocks": 1}
 
@@ -45,3 +50,30 @@ def test_codes_come_back_at_the_full_passes_cross_entropy(monkeypatch):
     assert bits - 1 <= 8 * len(unpack(stream)[1]) <= bits + 64
     expected = ops.convert_to_numpy(model.decode([top, bottom]))[:, :15, :22]
     np.testing.assert_allclose(codec.decompress(stream), expected, atol=1e-6)
+
+
+DECOMPRESS = """
+import sys
+import keras, numpy
+import keras_sep.models
+from keras_sep.codec import decompress
+
+model, prior = (keras.saving.load_model(path, compile=False) for path in sys.argv[1:3])
+numpy.save(sys.argv[4], decompress(open(sys.argv[3], "rb").read(), model, [prior]))
+"""
+
+
+def test_another_process_decompresses(tmp_path):
+    """From the files alone; a checksum in the stream tells that the codes are the same."""
+    model = VQVAE(num_embeddings=8, strides=4, channels=1, **SIZES)
+    prior = PixelCNN(8, filters=4, num_layers=1, kernel_size=3, first_kernel_size=3)
+    codec = ImageCodec(model, [prior])
+    image = np.random.default_rng(0).normal(size=(12, 16, 1)).astype("float32")
+    stream = codec.compress(image)
+    paths = [str(tmp_path / name) for name in ("model.keras", "prior.keras", "stream", "image.npy")]
+    model.save(paths[0])
+    prior.save(paths[1])
+    (tmp_path / "stream").write_bytes(stream)
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    subprocess.run([sys.executable, "-c", DECOMPRESS, *paths], check=True, env=environment)
+    np.testing.assert_allclose(np.load(paths[3]), codec.decompress(stream), atol=1e-6)

@@ -69,4 +69,4 @@ def test_bundle(script, tmp_path):
     with pytest.raises(SystemExit, match="exists; remove it"):
         script.main(*runs, bundle, vq_vae, scores)
     with pytest.raises(ValueError, match="name must be photographs or the folder of a codec"):
-        load_codec(tmp_path)
+        load_codec(vq_vae.parent)

@@ -1,5 +1,6 @@
 """The script that continues speech, on recordings and models made up."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def test_continues_a_recording(script, tmp_path, capsys):
     prior = keras.saving.load_model(tmp_path / "out" / "prior.keras", compile=False)
     assert prior.filters == 4
 
+    bundling = importlib.import_module("bundle_speech_prior")
+    bundle = tmp_path / "bundle"
+    start, vq_vae = tmp_path / "start.wav", tmp_path / "model.keras"
+    bundling.main(tmp_path / "out", start, bundle, vq_vae, "Noise, by nobody")
+    card = (bundle / "README.md").read_text()
+    assert f"{scores['bits_per_code']:.2f} bits per code on 2 segments" in card
+    assert "codes of equal length 3." in card.replace("\n", " ")
+    assert "--kernel-size=3" in card
+    assert "by nobody" in card
+    # Half a second of a start of 0.5 s is all that there is, and the 1.5 s drawn.
+    assert soundfile.info(bundle / "continued.wav").frames == pytest.approx(16000, abs=64)
+    assert Image.open(bundle / "continued.png").height == 16
+
     before = (tmp_path / "out" / "prior.keras").stat().st_mtime_ns
     run("--seconds 0.3 --more 0.1 --number 1")
     assert (tmp_path / "out" / "prior.keras").stat().st_mtime_ns == before
@@ -81,6 +95,8 @@ def test_continues_a_recording(script, tmp_path, capsys):
         run("--seconds 0.001")
     with pytest.raises(SystemExit, match="divisible by the model's 2 strides"):
         run("--bins 7")
+    with pytest.raises(SystemExit, match=r"other arguments \(layers=1\)"):
+        run("--layers 2")
 
     start = rng.integers(0, 8, (3, 4)).astype("int32")
     options = script.parse(["a", "b", "c", "d", "--number", "2"])
