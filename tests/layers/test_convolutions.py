@@ -99,3 +99,17 @@ def test_weights_of_keras_layers_are_loaded(tmp_path):
     theirs.save_weights(tmp_path / "their.weights.h5")
     ours.load_weights(tmp_path / "their.weights.h5")
     np.testing.assert_allclose(run(ours, x), run(theirs, x), rtol=1e-4, atol=1e-5)
+
+
+def test_forms_in_mixed_precision(monkeypatch):
+    monkeypatch.setattr(backend_forms, "_compiler_fuses", lambda: True)
+    x = normal(2, 4, 6, 3)
+    for layer in (
+        Conv2D(5, 4, 2, "same", dtype="mixed_bfloat16"),
+        Conv2D(5, 1, dtype="mixed_bfloat16"),
+        Conv2DTranspose(5, 4, 2, "same", dtype="mixed_bfloat16"),
+    ):
+        layer.build(x.shape)
+        outputs = layer(x)
+        assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+        assert layer.kernel.dtype == "float32"
