@@ -38,7 +38,8 @@ def separate(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="bfloat16: faster on processors made for it, slower on others; not of SavedModels."
+            help="float32 or bfloat16, which is slower unless the processor multiplies it; not of "
+            "SavedModels."
         ),
     ] = None,
     stream: Annotated[
@@ -57,6 +58,8 @@ def separate(
     """
     if stream != (files == [Path("-")]):
         raise UserError("--stream reads standard input: give - as the file, and - only with it")
+    if stream and dtype is not None:
+        raise UserError("--stream computes in the dtype of the model: leave --dtype out")
     if stream:
         separate_stream(model)
         return

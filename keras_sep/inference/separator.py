@@ -39,7 +39,7 @@ class Separator:
             `chunk_seconds`; None for a quarter of it.
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
-            is faster on processors made for it, and much slower on others.
+            is for processors that multiply it, and slower on others.
 
     Attributes:
         model: The model.

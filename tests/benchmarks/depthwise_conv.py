@@ -24,7 +24,7 @@ MODES = {
     "jax": {"jax": True},
     "torch": {"torch": False},
 }
-FORMS = ("keras", "layer", "shifted", "native", "rows")
+FORMS = ("keras", "layer", "shifted", "fused", "native", "rows")
 # The paper's hidden features at 4 s, and features of a MobileNet.
 SHAPES = {1: (1, 3999, 512), 2: (8, 56, 56, 128)}
 
@@ -48,6 +48,7 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
         1: {
             "layer": backend_forms.fastest,
             "shifted": backend_forms.shifted,
+            "fused": backend_forms.fused,
             "native": backend_forms.native,
             "rows": backend_forms.rows,
         },
@@ -57,8 +58,8 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
             "native": backend_forms.native_2d,
         },
     }[rank]
-    if keras.backend.backend() != "torch":
-        ours.pop("rows", None)
+    # Each is of some backends only.
+    ours.pop("fused" if keras.backend.backend() == "torch" else "rows", None)
     more = (padding,) if rank == 2 else ()
     return {
         "keras": by_keras,

@@ -301,7 +301,7 @@ class Waiting(HalfWaves):
             signal.pause()
         return super().__call__(mixture)
 
-keras_sep.inference.separator.load_separator = lambda path: Waiting(8000)
+keras_sep.inference.separator.load_separator = lambda path, dtype: Waiting(8000)
 """
     code = command("separate", tmp_path / "a.wav", "-o", tmp_path / "out", before=before)
     path = os.pathsep.join(sys.path)

@@ -99,6 +99,7 @@ def test_who_listens_may_go(tmp_path):
     [
         (["--stream", "-"], "--stream needs a causal model"),
         (["--stream", "a.wav"], "give - as the file"),
+        (["--stream", "-", "--dtype", "bfloat16"], "leave --dtype out"),
         (["-"], "give - as the file"),
         (["--stream", "-", "--model", "global.keras"], "only a model with causal=True"),
         (["--stream", "-", "--model", "missing.keras"], "does not exist"),

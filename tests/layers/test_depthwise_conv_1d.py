@@ -9,7 +9,7 @@ from numerics import BACKEND, compiled, gradients, layer_gradients, run
 from keras_sep.layers import DepthwiseConv1D, backend_forms
 
 RNG = np.random.default_rng(0)
-FORMS = [backend_forms.native] + [backend_forms.rows] * (BACKEND == "torch")
+FORMS = [backend_forms.native, backend_forms.rows if BACKEND == "torch" else backend_forms.fused]
 
 
 def normal(*shape):
