@@ -65,9 +65,8 @@ def keep_most_likely(images, labels, classifier, num_images: int):
     """Of the pictures of each class those whose class the classifier finds most likely.
 
     Args:
-        images: `(candidates, height, width, channels)` in -1 to 1; for each of the `num_images`
-            pictures wanted, candidates lie `num_images` apart.
-        labels: Of the candidates.
+        images: `(candidates, height, width, channels)` in -1 to 1.
+        labels: Of the candidates, those of the pictures wanted first.
         classifier: As of `VQVAE2.generate`.
         num_images: Pictures to keep.
 
@@ -104,9 +103,18 @@ def class_log_probabilities(classifier, images, batch_size: int = 256):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def candidates_of(keep: float) -> int:
-    """Times that each picture is drawn, so that the fraction `keep` of them is enough."""
-    return math.ceil(1 / keep - 1e-9)
+def candidate_labels(labels, keep: float):
+    """Labels of the pictures to draw, so that of each class the fraction `keep` is enough.
+
+    Args:
+        labels: Of the pictures wanted, `(num_images,)`; they come first.
+        keep: Above 0 to 1.
+    """
+    candidates = np.tile(labels, math.ceil(1 / keep - 1e-9))
+    drawn = np.zeros(len(candidates), "bool")
+    for label, wanted in zip(*np.unique(labels, return_counts=True), strict=True):
+        drawn[np.flatnonzero(candidates == label)[: math.ceil(wanted / keep - 1e-9)]] = True
+    return candidates[drawn]
 
 
 def _as_trained(classifier, images):

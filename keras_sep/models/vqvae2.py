@@ -12,7 +12,7 @@ from keras_sep.layers.residual_stack import convolution, transposed_convolution
 from keras_sep.models.autoencoder import Autoencoder
 from keras_sep.models.convolutional import check_lengths, check_strides, decoder, encoder
 from keras_sep.models.generation import (
-    candidates_of,
+    candidate_labels,
     check_priors,
     draw_images,
     keep_most_likely,
@@ -230,8 +230,7 @@ class VQVAE2(Autoencoder):
             size: Height and width of the images, divisible as `call` says.
             labels: Class of each image, or one for all, if the priors have classes.
             classifier: A `MobileNet`, or a function of images in -1 to 1 that gives logits.
-            keep: Fraction kept with a classifier, above 0 to 1, rounded down to one in a whole
-                number.
+            keep: Fraction of each class kept with a classifier, above 0 to 1.
             batch_size: Images drawn at a time.
             seed: Of the random numbers; None for others each time.
             progress: Called with the steps done and all steps.
@@ -247,8 +246,8 @@ class VQVAE2(Autoencoder):
             labels = np.broadcast_to(np.asarray(labels, "int32"), (num_images,))
         number = num_images
         if classifier is not None:
-            number *= candidates_of(keep)
-            labels = np.tile(labels, candidates_of(keep))
+            labels = candidate_labels(labels, keep)
+            number = len(labels)
         images = draw_images(
             self, priors, number, size, labels, None, None, batch_size, seed, progress, settings
         )
