@@ -267,7 +267,7 @@ def test_files(tmp_path):
             lambda: PixelCNN(**SMALL, condition_num_embeddings=4).sample(
                 (4, 4), condition=grids(1, 2, 2, values=4) + 4
             ),
-            "condition must hold codes from 0 to 3, got 4 to",
+            "condition must hold codes from 0 to 3, got 5 to 7",
         ),
         (
             lambda: PixelCNN(**SMALL, condition_num_embeddings=4).sample(
