@@ -42,8 +42,7 @@ class Generative:
             size: Height and width of the images, divisible as `call` says.
             labels: Class of each image, or one for all, if the priors have classes.
             classifier: A `MobileNet`, or a function of images in -1 to 1 that gives logits.
-            keep: Fraction kept with a classifier, above 0 to 1, rounded down to one in a whole
-                number.
+            keep: Fraction of each class kept with a classifier, above 0 to 1.
             batch_size: Images drawn at a time.
             seed: Of the random numbers; None for others each time.
             progress: Called with the steps done and all steps.
@@ -59,8 +58,8 @@ class Generative:
             labels = np.broadcast_to(np.asarray(labels, "int32"), (num_images,))
         number = num_images
         if classifier is not None:
-            number *= candidates_of(keep)
-            labels = np.tile(labels, candidates_of(keep))
+            labels = candidate_labels(labels, keep)
+            number = len(labels)
         images = draw_images(
             self, priors, number, size, labels, None, None, batch_size, seed, progress, settings
         )
@@ -170,9 +169,8 @@ def keep_most_likely(images, labels, classifier, num_images: int):
     """Of the pictures of each class those whose class the classifier finds most likely.
 
     Args:
-        images: `(candidates, height, width, channels)` in -1 to 1; for each of the `num_images`
-            pictures wanted, candidates lie `num_images` apart.
-        labels: Of the candidates.
+        images: `(candidates, height, width, channels)` in -1 to 1.
+        labels: Of the candidates, those of the pictures wanted first.
         classifier: As of `Generative.generate`.
         num_images: Pictures to keep.
 
@@ -209,9 +207,18 @@ def class_log_probabilities(classifier, images, batch_size: int = 256):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def candidates_of(keep: float) -> int:
-    """Times that each picture is drawn, so that the fraction `keep` of them is enough."""
-    return math.ceil(1 / keep - 1e-9)
+def candidate_labels(labels, keep: float):
+    """Labels of the pictures to draw, so that of each class the fraction `keep` is enough.
+
+    Args:
+        labels: Of the pictures wanted, `(num_images,)`; they come first.
+        keep: Above 0 to 1.
+    """
+    candidates = np.tile(labels, math.ceil(1 / keep - 1e-9))
+    drawn = np.zeros(len(candidates), "bool")
+    for label, wanted in zip(*np.unique(labels, return_counts=True), strict=True):
+        drawn[np.flatnonzero(candidates == label)[: math.ceil(wanted / keep - 1e-9)]] = True
+    return candidates[drawn]
 
 
 def _as_trained(classifier, images):

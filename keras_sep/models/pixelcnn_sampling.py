@@ -121,11 +121,18 @@ def _check(model, shape, batch_size, labels, condition, temperature, top_k, top_
                 f"labels must be from 0 to {model.num_classes - 1}, got "
                 f"{labels.min()} to {labels.max()}"
             )
-    if condition is not None and (len(condition.shape) != 3 or condition.shape[0] != batch_size):
-        raise ValueError(
-            f"condition must have the shape ({batch_size}, rows, columns), "
-            f"got {tuple(condition.shape)}"
-        )
+    if condition is not None:
+        condition = ops.convert_to_numpy(condition)
+        if condition.ndim != 3 or len(condition) != batch_size:
+            raise ValueError(
+                f"condition must have the shape ({batch_size}, rows, columns), "
+                f"got {condition.shape}"
+            )
+        if condition.min() < 0 or condition.max() >= model.condition_num_embeddings:
+            raise ValueError(
+                f"condition must hold codes from 0 to {model.condition_num_embeddings - 1}, "
+                f"got {condition.min()} to {condition.max()}"
+            )
 
 
 def _fixed(model, shape, batch_size, fixed, fixed_mask):

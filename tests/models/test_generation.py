@@ -6,7 +6,11 @@ import pytest
 from keras import ops
 
 from keras_sep.models import VQVAE, VQVAE2, MobileNet, PixelCNN
-from keras_sep.models.generation import class_log_probabilities, keep_most_likely
+from keras_sep.models.generation import (
+    candidate_labels,
+    class_log_probabilities,
+    keep_most_likely,
+)
 
 SMALL = {
     "num_embeddings": 8,
@@ -75,6 +79,19 @@ def test_the_most_likely_half_of_each_class_is_kept():
     images = logits[:, None, None, :]
     kept = keep_most_likely(images, labels, lambda x: x[:, 0, 0], 3)
     np.testing.assert_array_equal(kept, images[[2, 4, 3]])
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (1.0, [0, 1, 0, 0]),
+        (0.75, [0, 1, 0, 0, 0, 1]),
+        (0.5, [0, 1, 0, 0, 0, 1, 0, 0]),
+        (0.4, [0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0]),
+    ],
+)
+def test_of_each_class_as_many_are_drawn_as_the_fraction_says(keep, expected):
+    np.testing.assert_array_equal(candidate_labels(np.array([0, 1, 0, 0]), keep), expected)
 
 
 def test_generate_with_a_classifier():

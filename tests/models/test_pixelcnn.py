@@ -265,6 +265,12 @@ def test_files(tmp_path):
         ),
         (
             lambda: PixelCNN(**SMALL, condition_num_embeddings=4).sample(
+                (4, 4), condition=grids(1, 2, 2, values=4) + 4
+            ),
+            "condition must hold codes from 0 to 3, got 5 to 7",
+        ),
+        (
+            lambda: PixelCNN(**SMALL, condition_num_embeddings=4).sample(
                 (4, 4), condition=grids(1, 3, 2, values=4)
             ),
             r"condition must have lengths that divide those of the codes, \(4, 4\), got \(3, 2\)",
