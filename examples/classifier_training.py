@@ -127,5 +127,5 @@ def draw_confusion(
             axis.text(column, row, f"{100 * shares[row, column]:.0f}", **style)
     figure.colorbar(image, ax=axes, label="share of the class")
     beside = path.with_name(f"{path.stem}.next{path.suffix}")
-    figure.savefig(beside, dpi=110)
+    figure.savefig(beside, dpi=110, bbox_inches="tight")
     os.replace(beside, path)
