@@ -10,7 +10,6 @@ seen.
 """
 
 import argparse
-import csv
 import json
 import math
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from bundling import config_of, read_log, write_json
 
 from keras_sep.callbacks.codebook_histogram import draw_histograms
 from keras_sep.callbacks.reconstruction_images import draw_pairs
@@ -258,15 +258,13 @@ def draw(model, images, path: Path, orient=np.asarray) -> None:
 
 
 def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: Path | None = None):
-    config = json.loads((run / "config.json").read_text())
-    with open(run / "log.csv", newline="") as file:
-        log = list(csv.DictReader(file))
+    config, log = config_of(run), read_log(run)
     best = json.loads((run / "best.json").read_text())
     model = keras.saving.load_model(run / "best.keras", compile=False)
     bundle.mkdir(parents=True)
     model.save(bundle / f"{bundle.name}.keras")
-    for name in ("log.csv", "config.json"):
-        shutil.copyfile(run / name, bundle / name)
+    shutil.copyfile(run / "log.csv", bundle / "log.csv")
+    write_json(config, bundle / "config.json")
 
     size, pictures, details = config["size"], "", {"size": config["size"]}
     shapes = [f"{rows}×{columns}" for rows, columns in model.code_shapes(lengths_of(config))]

@@ -36,8 +36,11 @@ def take_weights(source: Path, target: Path) -> keras.Model:
 def config_of(run: Path) -> dict:
     """The arguments of a run without its machine's folders."""
     config = json.loads((run / "config.json").read_text())
-    paths = {"pictures", "vq_vae"} & config.keys()
-    return {**config, **{name: Path(config[name]).name for name in paths}}
+    paths = {"pictures", "speech", "vq_vae"}
+    return {
+        name: Path(value).name if value is not None and name in paths else value
+        for name, value in config.items()
+    }
 
 
 def write_json(value, path: Path) -> None:
