@@ -18,7 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from bundling import config_of, read_log, write_json
+from bundling import config_of, new_folder, read_log, write_json
 
 from keras_sep.callbacks.codebook_histogram import draw_histograms
 from keras_sep.callbacks.reconstruction_images import draw_pairs
@@ -258,13 +258,20 @@ def draw(model, images, path: Path, orient=np.asarray) -> None:
 
 
 def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: Path | None = None):
+    with new_folder(bundle) as folder:
+        fill(folder, bundle.name, run, test, data, cooldown, unseen)
+
+
+def fill(
+    folder: Path, name: str, run: Path, test: Path, data: str, cooldown: int, unseen: Path | None
+):
+    """Puts the model of a run and all that is told of it into a folder."""
     config, log = config_of(run), read_log(run)
     best = json.loads((run / "best.json").read_text())
     model = keras.saving.load_model(run / "best.keras", compile=False)
-    bundle.mkdir(parents=True)
-    model.save(bundle / f"{bundle.name}.keras")
-    shutil.copyfile(run / "log.csv", bundle / "log.csv")
-    write_json(config, bundle / "config.json")
+    model.save(folder / f"{name}.keras")
+    shutil.copyfile(run / "log.csv", folder / "log.csv")
+    write_json(config, folder / "config.json")
 
     size, pictures, details = config["size"], "", {"size": config["size"]}
     shapes = [f"{rows}×{columns}" for rows, columns in model.code_shapes(lengths_of(config))]
@@ -273,7 +280,7 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: 
         crops = spectrograms_of(test, config, 1)
         rows, counts = score_segments(model, [test, *([unseen] if unseen else [])], config)
         scores = {"voices": rows}
-        draw(model, crops[0][0][:SHOWN], bundle / "reconstructions.png", upright)
+        draw(model, crops[0][0][:SHOWN], folder / "reconstructions.png", upright)
         frames, bins = lengths_of(config)
         grids = f"Spectrograms of speech, {frames} frames of {bins} frequencies, {grids}"
         details = {
@@ -289,20 +296,20 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: 
         scores = {"crops": rows}
         # Fewer of the larger ones: pictures of photographs are large files.
         shown = SHOWN // 2 if size > 64 else SHOWN
-        draw(model, crops_of(test, size, config, 1)[0][0][:shown], bundle / "reconstructions.png")
+        draw(model, crops_of(test, size, config, 1)[0][0][:shown], folder / "reconstructions.png")
         colours = "Colour" if config["channels"] == 3 else "Grey"
         grids = f"{colours} pictures of {size}×{size} pixels {grids} (larger ones as more codes)"
     if data == "photographs":
         scores["pictures"] = score_pictures(model, test, config)
         errors = [[name, f"{error:.5f}"] for name, error in scores["pictures"].items()]
         pictures = "By picture:\n\n" + table(["picture", "MSE"], errors) + "\n\n"
-    draw_histograms(counts, bundle / "codes.png")
-    (bundle / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    draw_histograms(counts, folder / "codes.png")
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
 
     text = {
         **config,
         **model.get_config(),
-        "name": bundle.name,
+        "name": name,
         "grids": grids,
         "inputs": "spectrograms" if data == "speech" else "images",
         "range": "levels of `SpectrogramCrops`" if data == "speech" else "images in -1 to 1",
@@ -325,7 +332,7 @@ def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: 
         "licence": LICENCE[data],
         "limits": LIMITS[data],
     }
-    (bundle / "README.md").write_text(reflowed(CARD.format(**text)))
+    (folder / "README.md").write_text(reflowed(CARD.format(**text)))
 
 
 if __name__ == "__main__":
