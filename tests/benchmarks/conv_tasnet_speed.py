@@ -91,15 +91,16 @@ def torchaudio_call(contender, task, batch_size):
     """A call to measure."""
     import torch
 
-    model = torchaudio_model(SMALL if task == "small" else {})
-    mixture, sources = map(torch.from_numpy, mixture_and_sources(batch_size))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = torchaudio_model(SMALL if task == "small" else {}).to(device)
+    mixture, sources = (torch.from_numpy(x).to(device) for x in mixture_and_sources(batch_size))
     if task in ("inference", "bfloat16"):
         model.eval()
         forward = torch.compile(model) if "compile" in contender else model
 
         def separate():
-            with torch.inference_mode(), torch.autocast("cpu", enabled=task == "bfloat16"):
-                forward(mixture[:, None])
+            with torch.inference_mode(), torch.autocast(device, enabled=task == "bfloat16"):
+                forward(mixture[:, None]).cpu()
 
         return separate
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -112,6 +113,8 @@ def torchaudio_call(contender, task, batch_size):
         (-torch.maximum(as_they_are, changed).mean()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
@@ -257,13 +260,20 @@ def by_turns(children, rounds) -> dict:
 
 def machine() -> dict:
     """What the results depend on."""
-    versions = {name: metadata.version(name) for name in ("keras", "tensorflow", "jax", "torch")}
+    versions = {name: _version(name) for name in ("keras", "tensorflow", "jax", "torch")}
     model = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
     return {"cpu": f"{os.cpu_count()} x {model[0] if model else platform.machine()}", **versions}
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def earlier_results(path, conditions) -> dict:

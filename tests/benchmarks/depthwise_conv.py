@@ -2,10 +2,10 @@
 
     python tests/benchmarks/depthwise_conv.py [--ranks 1 2] [--backends tensorflow jax torch]
 
-Milliseconds forward, and of the gradients by input and kernel, for kernels 3, 5 and 7, stride 1
-with several dilations, and stride 2. "layer" is the form that `DepthwiseConv1D` or
-`DepthwiseConv2D` takes, `keras` that of the name in `keras.layers`. The contenders run by turns.
-Prints a table, writes JSON.
+On the GPU where the backend has one, and else on the CPU. Milliseconds forward, and of the
+gradients by input and kernel, for kernels 3, 5 and 7, stride 1 with several dilations, and stride
+2. "layer" is the form that `DepthwiseConv1D` or `DepthwiseConv2D` takes, `keras` that of the name
+in `keras.layers`. The contenders run by turns. Prints a table, writes JSON.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     """Functions of inputs and kernel by name."""
     import keras
 
-    from keras_sep.layers import backend_forms
+    from keras_sep.layers import backend_forms, depthwise_forms
 
     padding = ("valid", "same")[rank - 1]
     keras_class = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)[rank - 1]
@@ -47,15 +47,16 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     ours = {
         1: {
             "layer": backend_forms.fastest,
-            "shifted": backend_forms.shifted,
-            "fused": backend_forms.fused,
-            "native": backend_forms.native,
+            "shifted": depthwise_forms.shifted,
+            "fused": depthwise_forms.fused,
+            "native": depthwise_forms.native,
             "rows": backend_forms.rows,
         },
         2: {
             "layer": backend_forms.fastest_2d,
-            "shifted": backend_forms.shifted_2d,
-            "native": backend_forms.native_2d,
+            "shifted": depthwise_forms.shifted_2d,
+            "fused": depthwise_forms.fused_2d,
+            "native": depthwise_forms.native_2d,
         },
     }[rank]
     # Each is of some backends only.
@@ -70,14 +71,14 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     }
 
 
-def measure(rank: int, dilations: list[int], repeats: int) -> Iterator[dict]:
+def measure(rank: int, kernels: list[int], dilations: list[int], repeats: int) -> Iterator[dict]:
     """One row per mode, setting and task: medians in ms by contender."""
     import keras
     import numpy as np
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=SHAPES[rank]).astype("float32")
-    settings = [*itertools.product((3, 5, 7), (1,), dilations), *[(k, 2, 1) for k in (3, 5, 7)]]
+    settings = [*itertools.product(kernels, (1,), dilations), *[(k, 2, 1) for k in kernels]]
     for (mode, jit), (taps, strides, dilation) in itertools.product(
         MODES[keras.backend.backend()].items(), settings
     ):
@@ -121,6 +122,7 @@ def _forward(function, inputs, kernel, jit):
     def call():
         with torch.no_grad():
             function(*arrays)
+        _wait_for_torch()
 
     return call
 
@@ -133,8 +135,13 @@ def _gradients(function, inputs, kernel, jit):
     if backend == "torch":
         import torch
 
-        tensors = [torch.from_numpy(x).requires_grad_() for x in (inputs, kernel)]
-        return lambda: torch.autograd.grad(function(*tensors).square().sum() / 2, tensors)
+        tensors = [keras.ops.convert_to_tensor(x).requires_grad_() for x in (inputs, kernel)]
+
+        def call():
+            torch.autograd.grad(function(*tensors).square().sum() / 2, tensors)
+            _wait_for_torch()
+
+        return call
     if backend == "jax":
         import jax
 
@@ -151,10 +158,18 @@ def _gradients(function, inputs, kernel, jit):
     return _forward(gradient, inputs, kernel, jit)
 
 
+def _wait_for_torch():
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", nargs="+", type=int, choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--backends", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--kernels", nargs="+", type=int, default=[3, 5, 7])
     parser.add_argument("--dilations", nargs="+", type=int, default=[1, 2, 8, 32, 128])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("out/depthwise_conv.json"))
@@ -163,7 +178,7 @@ def main():
     if arguments.child:
         # Over images, dilations beyond a few pixels are not in use.
         dilations = [d for d in arguments.dilations if arguments.child == 1 or d <= 2]
-        for row in measure(arguments.child, dilations, arguments.repeats):
+        for row in measure(arguments.child, arguments.kernels, dilations, arguments.repeats):
             print(json.dumps(row), flush=True)
         return
 
@@ -191,7 +206,7 @@ def main():
             raise SystemExit(f"{backend}, rank {rank} failed; run it with --child to see why")
     table = Table("rank", "mode", "k s d", "task", *FORMS, "keras / layer")
     for row in rows:
-        times = [f"{row[form]:.1f}" if form in row else "" for form in FORMS]
+        times = [f"{row[form]:.2f}" if form in row else "" for form in FORMS]
         setting = f"{row['kernel']} {row['strides']} {row['dilation']}"
         ratio = f"{row['keras'] / row['layer']:.2f}"
         table.add_row(str(row["rank"]), row["mode"], setting, row["task"], *times, ratio)

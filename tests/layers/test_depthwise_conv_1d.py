@@ -6,10 +6,13 @@ import pytest
 from keras import ops
 from numerics import BACKEND, compiled, gradients, layer_gradients, run
 
-from keras_sep.layers import DepthwiseConv1D, backend_forms
+from keras_sep.layers import DepthwiseConv1D, backend_forms, depthwise_forms
 
 RNG = np.random.default_rng(0)
-FORMS = [backend_forms.native, backend_forms.rows if BACKEND == "torch" else backend_forms.fused]
+FORMS = [
+    depthwise_forms.native,
+    backend_forms.rows if BACKEND == "torch" else depthwise_forms.fused,
+]
 
 
 def normal(*shape):
@@ -91,13 +94,13 @@ def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation):
     def product(form):
         return lambda x, k: ops.sum(ops.multiply(form(x, k, strides, dilation), cotangent))
 
-    expected = run(lambda x, k: backend_forms.shifted(x, k, strides, dilation), x, kernel)
+    expected = run(lambda x, k: depthwise_forms.shifted(x, k, strides, dilation), x, kernel)
     y = run(lambda x, k: form(x, k, strides, dilation), x, kernel)
     np.testing.assert_allclose(y, expected, atol=1e-5)
     cotangent = normal(*expected.shape)
     pairs = zip(
         gradients(product(form), x, kernel),
-        gradients(product(backend_forms.shifted), x, kernel),
+        gradients(product(depthwise_forms.shifted), x, kernel),
         strict=True,
     )
     for ours, theirs in pairs:

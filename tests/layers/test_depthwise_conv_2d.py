@@ -7,7 +7,7 @@ import torch
 from keras import ops
 from numerics import gradients, layer_gradients, run
 
-from keras_sep.layers import DepthwiseConv2D, backend_forms
+from keras_sep.layers import DepthwiseConv2D, depthwise_forms
 
 RNG = np.random.default_rng(0)
 
@@ -89,29 +89,39 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
 
 
 @pytest.mark.parametrize(
-    ("taps", "strides", "dilation", "padding"),
-    [(3, 1, 1, "same"), (3, 2, 2, "same"), (5, 2, 1, "torch")],
+    "form",
+    [depthwise_forms.native_2d] + [depthwise_forms.fused_2d] * (keras.backend.backend() != "torch"),
 )
-def test_forms_agree_in_value_and_gradient(taps, strides, dilation, padding):
+@pytest.mark.parametrize(
+    ("taps", "strides", "dilation", "padding"),
+    [
+        (3, 1, 1, "same"),
+        (3, 1, 16, "same"),
+        (5, 1, 2, "torch"),
+        (4, 1, 1, "same"),
+        (3, 1, 2, "valid"),
+        (3, 2, 2, "same"),
+        (5, 2, 1, "torch"),
+    ],
+)
+def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, padding):
     x, kernel = normal(2, 9, 12, 3), normal(taps, taps, 3)
-    forms = (backend_forms.shifted_2d, backend_forms.native_2d)
-    shifted, native = (
+
+    def product(form):
+        return lambda x, k: ops.sum(ops.multiply(form(x, k, strides, dilation, padding), cotangent))
+
+    expected, y = (
         run(lambda x, k, form=form: form(x, k, strides, dilation, padding), x, kernel)
-        for form in forms
+        for form in (depthwise_forms.shifted_2d, form)
     )
-    np.testing.assert_allclose(shifted, native, atol=1e-5)
-    cotangent = normal(*shifted.shape)
-    by_form = [
-        gradients(
-            lambda x, k, form=form: ops.sum(
-                ops.multiply(form(x, k, strides, dilation, padding), cotangent)
-            ),
-            x,
-            kernel,
-        )
-        for form in forms
-    ]
-    for ours, theirs in zip(*by_form, strict=True):
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    cotangent = normal(*expected.shape)
+    pairs = zip(
+        gradients(product(form), x, kernel),
+        gradients(product(depthwise_forms.shifted_2d), x, kernel),
+        strict=True,
+    )
+    for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
