@@ -101,7 +101,7 @@ keras_sep.export.export_saved_model(model, "served/{name}/1")  # encode, decode,
 
 ## Training
 
-`examples/train_vq_vae_2.py` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch} crops, Adam
+`examples/train_vq_vae_2.py` with {trained_on}: {steps:,} steps of {batch} crops, Adam
 at {learning_rate}, falling to 0 over the last {cooldown} of {epochs} epochs; {cpu_minutes:.0f}
 minutes of CPU time, {minutes:.0f} on the clock of a machine that did other things too. The best
 epoch by reconstruction of {valid} fixed validation crops is kept: epoch {epoch}, MSE {best:.5f}.
@@ -257,13 +257,28 @@ def draw(model, images, path: Path, orient=np.asarray) -> None:
     draw_pairs(orient(images), orient(reconstructions), path)
 
 
-def main(run: Path, test: Path, bundle: Path, data: str, cooldown: int, unseen: Path | None = None):
+def main(
+    run: Path,
+    test: Path,
+    bundle: Path,
+    data: str,
+    cooldown: int,
+    trained_on: str,
+    unseen: Path | None = None,
+):
     with new_folder(bundle) as folder:
-        fill(folder, bundle.name, run, test, data, cooldown, unseen)
+        fill(folder, bundle.name, run, test, data, cooldown, trained_on, unseen)
 
 
 def fill(
-    folder: Path, name: str, run: Path, test: Path, data: str, cooldown: int, unseen: Path | None
+    folder: Path,
+    name: str,
+    run: Path,
+    test: Path,
+    data: str,
+    cooldown: int,
+    trained_on: str,
+    unseen: Path | None,
 ):
     """Puts the model of a run and all that is told of it into a folder."""
     config, log = config_of(run), read_log(run)
@@ -320,6 +335,7 @@ def fill(
         "steps": len(log) * config["steps"],
         "epochs": len(log),
         "cooldown": cooldown,
+        "trained_on": trained_on,
         "cpu_minutes": sum(float(row["cpu_seconds"]) for row in log) / 60,
         "minutes": sum(float(row["seconds"]) for row in log) / 60,
         "valid": 16 * config["batch"],
@@ -342,5 +358,6 @@ if __name__ == "__main__":
     parser.add_argument("bundle", type=Path, help="folder to make")
     parser.add_argument("--data", choices=DATA, required=True, help="what the run was trained on")
     parser.add_argument("--cooldown", type=int, default=10, help="as it was given to the training")
+    parser.add_argument("--trained-on", default="TensorFlow on 2 CPU cores", help="for the card")
     parser.add_argument("--unseen", type=Path, help="recordings of other voices, scored as well")
     main(**vars(parser.parse_args()))

@@ -177,13 +177,15 @@ def main(
     label_smoothing: float,
     flip: bool,
     mixed_precision: bool,
+    jit: bool,
     seed: int,
 ) -> float:
+    options = locals()
     if not 0 <= warm_up < epochs:
         raise SystemExit(f"--warm-up must be from 0 to {epochs - 1} epochs, got {warm_up}")
     images = from_folder(folder, seed) if folder else from_tfds(dataset)
     check_same_run(
-        out, {name: value for name, value in locals().items() if name not in ("images", "out")}
+        out, {name: value for name, value in options.items() if name not in ("out", "jit")}
     )
     keras.utils.set_random_seed(seed)
     model = keras_sep.models.MobileNet(
@@ -198,7 +200,7 @@ def main(
     training, validation, test = batches(
         images, size, batch_size, augmentation_of(flip, seed), seed
     )
-    compile_classifier(model, len(training), epochs, learning_rate, warm_up, label_smoothing)
+    compile_classifier(model, len(training), epochs, learning_rate, warm_up, label_smoothing, jit)
     best = fit_classifier(model, training, validation, epochs, out)
     return score_classifier(best, test, images.class_names, out)
 
@@ -225,5 +227,11 @@ if __name__ == "__main__":
     parser.add_argument("--label-smoothing", type=float, default=0.1)
     parser.add_argument("--flip", action="store_true", help="mirror images; not for digits or text")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 where it is safe")
+    parser.add_argument(
+        "--jit",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile with XLA: small images train faster, the first step is slow",
+    )
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))

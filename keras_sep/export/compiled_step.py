@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_sep.layers.backend_forms import compiled
+from keras_sep.layers.backend_programs import compiled
 
 
 def compile_step(model: keras.Model) -> Callable:

@@ -1,9 +1,8 @@
 """Operations in the form that is fastest on the running backend, and sums over its replicas.
 
-The one module of the layers that looks at the backend; it also compiles for it.
+With `backend_programs` the modules of the layers that look at the backend.
 """
 
-from collections.abc import Callable
 from functools import cache
 
 import keras
@@ -193,40 +192,6 @@ def moments(inputs):
     # over all frames would add millions of squares one by one: 0.4 % too few of 4 s.
     squares = ops.einsum("btc,btc->bt", inputs, inputs) / inputs.shape[-1]
     return mean, ops.mean(squares, 1, keepdims=True)[:, :, None]
-
-
-def compiled(model: keras.Model, function: Callable) -> Callable:
-    """A function that calls a built model, as the running backend's compiler runs it (XLA).
-
-    Each new shape is compiled when it first comes. On PyTorch the function runs as it is, without
-    gradients.
-
-    Args:
-        model: The model, whose weights may change between calls.
-        function: Of tensors, or lists of tensors, that returns such.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # For a stream thrice as fast as the graph, which spends the time between the operations.
-        return tf.function(function, jit_compile=True)
-    if backend == "torch":
-        import torch
-
-        return torch.inference_mode()(function)
-    import jax
-
-    @jax.jit
-    def with_weights(weights, *arguments):
-        # As arguments: XLA would take minutes to fold the weights as constants.
-        with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
-            return function(*arguments)
-
-    def of_arguments(*arguments):
-        return with_weights([variable.value for variable in model.variables], *arguments)
-
-    return of_arguments
 
 
 def _compiler_fuses() -> bool:

@@ -65,11 +65,13 @@ class CausalSelfAttention(keras.layers.Layer):
         """One position of a grid of `shape`: `(batch, channels)` in and out, and the new state."""
         x = inputs[:, None]
         placed = self._placed(x, ops.reshape(position, (1,)), shape)
+        positions = ops.arange(shape[0] * shape[1])
+        here = ops.equal(positions, position)[:, None]
         keys, values = (
-            ops.slice_update(past, (0, position, 0), new)
+            ops.where(here, new, past)
             for past, new in zip(state, (self.key(placed), self.value(x)), strict=True)
         )
-        causal = position >= ops.arange(shape[0] * shape[1])[None]
+        causal = position >= positions[None]
         y = self._attend(self.query(placed), keys, values, causal)
         return self.out(y)[:, 0], [keys, values]
 

@@ -175,7 +175,7 @@ class PixelCNN(PixelCNNSteps, keras.Model):
     ):
         """Grids drawn from the distribution, int32 `(batch_size, rows, columns)`.
 
-        Compiled as one loop (on PyTorch a loop in Python), run in chunks of rows. The same seed
+        Compiled as one loop, run in chunks of rows. The same seed
         gives the same grids, on every backend but for rounding.
 
         Args:

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.backend_forms import compiled
+from keras_sep.layers.backend_programs import raster_loop
 
 # Calls of the compiled loop for a grid, at most: a chunk of rows each.
 CHUNKS = 8
@@ -20,7 +20,8 @@ def sample(model, shape, batch_size, conditions, restrictions, seed, fixed, fixe
     chunk = -(-rows // CHUNKS)
     key = (shape, top_k, top_p is not None)
     if key not in model._loops:
-        model._loops[key] = compiled(model, _loop(model, top_k, top_p is not None))
+        draw = _draw(model, top_k, top_p is not None)
+        model._loops[key] = raster_loop(model, model.start_row, draw)
     draw_rows = model._loops[key]
     rng = np.random.default_rng(seed)
     state = model.initial_state(shape, batch_size, **conditions)
@@ -30,13 +31,16 @@ def sample(model, shape, batch_size, conditions, restrictions, seed, fixed, fixe
         if temperature > 0:
             size = (last - first, *noise.shape[1:])
             noise[: last - first] = gumbel(rng, size)
-        codes, *state = draw_rows(
-            ops.convert_to_tensor(noise),
-            ops.convert_to_tensor(is_fixed),
+        codes, state = draw_rows(
             ops.convert_to_tensor([first, last], "int32"),
-            ops.convert_to_tensor([temperature or 1.0, top_p or 1.0], "float32"),
             codes,
             state,
+            [
+                ops.convert_to_tensor(noise),
+                ops.convert_to_tensor(is_fixed),
+                ops.convert_to_tensor(first, "int32"),
+                ops.convert_to_tensor([temperature or 1.0, top_p or 1.0], "float32"),
+            ],
         )
         if progress is not None:
             progress(last, rows)
@@ -69,39 +73,20 @@ def restrict(logits, top_k: int | None = None, top_p=None):
     return logits
 
 
-def _loop(model, top_k, has_top_p):
-    """Draws the rows of a chunk: a loop over them, and in it one over their columns."""
+def _draw(model, top_k, has_top_p):
+    """Draws the codes of one position."""
 
-    def draw_rows(noise, is_fixed, bounds, settings, codes, state):
-        columns = codes.shape[2]
+    def draw(codes, row, column, state, others):
+        noise, is_fixed, first, settings = others
+        logits, state = model.continue_row(codes, row, column, state)
+        logits = restrict(logits / settings[0], top_k, settings[1] if has_top_p else None)
+        random = ops.take(ops.take(noise, row - first, axis=0), column, axis=0)
+        drawn = ops.cast(ops.argmax(logits + random, axis=-1), "int32")
+        rows, columns = codes.shape[1:]
+        here = ops.equal(ops.arange(rows)[:, None], row) & ops.equal(ops.arange(columns), column)
+        return ops.where(here & ~is_fixed, drawn[:, None, None], codes), state
 
-        def draw_row(row, codes, *state):
-            state = model.start_row(codes, row, list(state))
-
-            def draw(column, codes, *state):
-                logits, state = model.continue_row(codes, row, column, list(state))
-                logits = restrict(logits / settings[0], top_k, settings[1] if has_top_p else None)
-                random = ops.take(ops.take(noise, row - bounds[0], axis=0), column, axis=0)
-                drawn = ops.cast(ops.argmax(logits + random, axis=-1), "int32")
-                given = ops.take(ops.take(codes, row, axis=1), column, axis=1)
-                keep = ops.take(ops.take(is_fixed, row, axis=1), column, axis=1)
-                drawn = ops.where(keep, given, drawn)
-                codes = ops.slice_update(codes, (0, row, column), drawn[:, None, None])
-                return column + 1, codes, *state
-
-            _, codes, *state = ops.while_loop(
-                lambda column, *_: column < columns,
-                draw,
-                (ops.zeros((), "int32"), codes, *state),
-            )
-            return row + 1, codes, *state
-
-        _, codes, *state = ops.while_loop(
-            lambda row, *_: row < bounds[1], draw_row, (bounds[0], codes, *state)
-        )
-        return codes, *state
-
-    return draw_rows
+    return draw
 
 
 def _check(model, shape, batch_size, labels, condition, temperature, top_k, top_p):

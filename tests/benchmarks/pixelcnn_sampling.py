@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sep.layers.backend_forms import compiled
+from keras_sep.layers.backend_programs import compiled
 from keras_sep.models import PixelCNN
 
 

@@ -22,6 +22,7 @@ SMALL = {
     "label_smoothing": 0.1,
     "flip": False,
     "mixed_precision": False,
+    "jit": keras.backend.backend() == "jax",
     "seed": 0,
 }
 

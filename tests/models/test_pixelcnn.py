@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_sep.layers.backend_forms import compiled
+from keras_sep.layers.backend_programs import compiled
 from keras_sep.models import PixelCNN
 from keras_sep.models.pixelcnn_sampling import gumbel, restrict
 

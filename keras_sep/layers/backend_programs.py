@@ -1,0 +1,143 @@
+"""Functions and loops as the running backend's compiler runs them."""
+
+import warnings
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+
+def compiled(model: keras.Model, function: Callable) -> Callable:
+    """A function that calls a built model, as the running backend's compiler runs it (XLA).
+
+    Each new shape is compiled when it first comes. On PyTorch the function runs as it is, without
+    gradients.
+
+    Args:
+        model: The model, whose weights may change between calls.
+        function: Of tensors, or lists of tensors, that returns such.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # For a stream thrice as fast as the graph, which spends the time between the operations.
+        return tf.function(function, jit_compile=True)
+    if backend == "torch":
+        import torch
+
+        return torch.inference_mode()(function)
+    import jax
+
+    @jax.jit
+    def with_weights(weights, *arguments):
+        # As arguments: XLA would take minutes to fold the weights as constants.
+        with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
+            return function(*arguments)
+
+    def of_arguments(*arguments):
+        return with_weights([variable.value for variable in model.variables], *arguments)
+
+    return of_arguments
+
+
+def raster_loop(model: keras.Model, start_row: Callable, draw: Callable) -> Callable:
+    """A function that fills rows of grids from left to right, compiled as one loop.
+
+    On PyTorch both arguments are recorded as TorchScript when a shape first comes, and its
+    interpreter runs the loop: deprecated, but `torch.compile` takes minutes and a C++ compiler, and
+    what `torch.export` gives goes through Python for each operation.
+
+    Args:
+        model: A built model, whose weights may change between calls.
+        start_row: `start_row(codes, row, state)` returns the state at the row's first column.
+        draw: `draw(codes, row, column, state, others)` returns grids with the codes of that column
+            and the state after it. `row` and `column` are int32 scalars, `state` and `others` lists
+            of tensors.
+
+    Returns: a function of `bounds`, the first row and the one after the last, int32 `(2,)`; of
+        `codes`, `(batch, rows, columns)`; of `state` and `others`; it returns codes and state.
+    """
+    if keras.backend.backend() == "torch":
+        return _scripted_raster_loop(model, start_row, draw)
+
+    def through_rows(bounds, codes, state, others):
+        columns = codes.shape[2]
+
+        def through_columns(row, codes, *state):
+            state = start_row(codes, row, list(state))
+
+            def step(column, codes, *state):
+                codes, state = draw(codes, row, column, list(state), others)
+                return column + 1, codes, *state
+
+            _, codes, *state = ops.while_loop(
+                lambda column, *_: column < columns,
+                step,
+                (ops.zeros((), "int32"), codes, *state),
+            )
+            return row + 1, codes, *state
+
+        _, codes, *state = ops.while_loop(
+            lambda row, *_: row < bounds[1], through_columns, (bounds[0], codes, *state)
+        )
+        return codes, state
+
+    return compiled(model, through_rows)
+
+
+def _scripted_raster_loop(model, start_row, draw):
+    import torch
+
+    class Loop(torch.nn.Module):
+        def __init__(self, start_row, draw):
+            super().__init__()
+            self.start_row = start_row
+            self.draw = draw
+
+        def forward(
+            self,
+            weights: list[torch.Tensor],
+            bounds: torch.Tensor,
+            codes: torch.Tensor,
+            state: list[torch.Tensor],
+            others: list[torch.Tensor],
+        ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+            for i in range(int(bounds[0]), int(bounds[1])):
+                row = torch.full_like(bounds[0], i)
+                state = self.start_row(weights, codes, row, state)
+                for j in range(codes.shape[2]):
+                    column = torch.full_like(row, j)
+                    codes, state = self.draw(weights, codes, row, column, state, others)
+            return codes, state
+
+    def record(function, *arguments):
+        def with_weights(weights, *arguments):
+            with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
+                return function(*arguments)
+
+        return torch.jit.trace(with_weights, arguments, check_trace=False, strict=False)
+
+    def script(weights, bounds, codes, state, others):
+        row = torch.zeros_like(bounds[0])
+        with warnings.catch_warnings():
+            # Of deprecation, and of each shape that the recording takes as a constant, as it is.
+            warnings.simplefilter("ignore")
+            return torch.jit.script(
+                Loop(
+                    record(start_row, weights, codes, row, state),
+                    record(draw, weights, codes, row, row, state, others),
+                )
+            )
+
+    loops = {}
+
+    @torch.no_grad()
+    def run(bounds, codes, state, others):
+        weights = [variable.value for variable in model.variables]
+        shapes = tuple(tuple(x.shape) for x in (codes, *state, *others))
+        if shapes not in loops:
+            loops[shapes] = script(weights, bounds, codes, state, others)
+        return loops[shapes](weights, bounds, codes, state, others)
+
+    return run
