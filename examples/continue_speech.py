@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from train_prior import marginal_entropy
 from train_vq_vae_2 import Clock, check_same_run
 
 import keras_sep
@@ -104,16 +105,6 @@ def codes_of(vq_vae, folder: Path, options, batches: int, fixed_seed: int, label
     return np.concatenate(codes).astype("int32")
 
 
-def marginal_entropy(codes: np.ndarray) -> float:
-    """Entropy of how often each code occurs, in bits."""
-    shares = np.bincount(codes.reshape(-1)) / codes.size
-    return float(-np.sum(shares[shares > 0] * np.log2(shares[shares > 0])))
-
-
-def cross_entropy():
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
 def train_prior(vq_vae, options) -> keras_sep.models.PixelCNN:
     """The prior of `options.out`, trained if it is not there or not done."""
     best, scores = options.out / "prior.keras", options.out / "scores.json"
@@ -136,28 +127,26 @@ def train_prior(vq_vae, options) -> keras_sep.models.PixelCNN:
     )
     model.compile(
         keras.optimizers.Adam(schedule, clipnorm=1.0),
-        cross_entropy(),
         jit_compile=keras.backend.backend() != "torch",
     )
     model.fit(
         training,
-        training,
-        validation_data=(valid, valid),
+        validation_data=(valid, None),
         batch_size=BATCH,
         epochs=options.epochs,
         callbacks=[
             Clock(),
-            keras_sep.callbacks.BestModel(best, monitor="val_loss", mode="min"),
+            keras_sep.callbacks.BestModel(best, monitor="val_bits_per_dimension", mode="min"),
             keras_sep.callbacks.ResumableBackup(options.out / "backup"),
             keras.callbacks.CSVLogger(options.out / "log.csv", append=True),
         ],
     )
     model = keras.saving.load_model(best, compile=False)
-    model.compile(loss=cross_entropy())
-    nats = model.evaluate(valid, valid, batch_size=BATCH, verbose=0, return_dict=True)["loss"]
+    model.compile()
+    logs = model.evaluate(valid, batch_size=BATCH, verbose=0, return_dict=True)
     text = {
         "segments": len(valid),
-        "bits_per_code": nats / math.log(2),
+        "bits_per_code": logs["bits_per_dimension"],
         "marginal_entropy": marginal_entropy(valid),
         "uniform": math.log2(vq_vae.num_embeddings),
     }

@@ -5,8 +5,8 @@
     python examples/train_prior.py runs/top --pictures photographs --level top --attention 1 \\
         --vq-vae saved_models/vq_vae_2_photographs_64/vq_vae_2_photographs_64.keras
 
-`--pictures` holds train/ and test/, and valid/ or else a tenth of train/ is kept for validation.
-With `--labels` these hold a folder for each class, and whole pictures are coded; without, crops of
+`--pictures` holds train/ and test/, and valid/, or else a tenth of train/ is for validation. With
+`--labels` these hold a folder for each class, and whole pictures are coded; without, crops of
 `--size` pixels. A level below the top one is learned given the level above.
 
 The run's folder gets the codes, the best model, a log with its curves, and `test.json`: bits per
@@ -63,15 +63,24 @@ class LabelledPictures:
 
 
 def pictures(options, part: str, channels: int):
-    folder = options.pictures / part
-    whole = part == "valid" and not folder.is_dir()
+    folder, of_train = options.pictures / part, {}
+    if part != "test" and not (options.pictures / "valid").is_dir():
+        folder, of_train = options.pictures / "train", {"part": part}
     if options.labels:
-        if whole or (part == "train" and not (options.pictures / "valid").is_dir()):
-            return LabelledPictures(options.pictures / "train", channels, part)
-        return LabelledPictures(folder, channels)
+        return LabelledPictures(folder, channels, **of_train)
     number = {"train": options.crops, "valid": 1024, "test": 2048}[part]
+    if of_train:
+        subset = {"train": "training", "valid": "validation"}[part]
+        of_train = {"validation_split": 0.1, "subset": subset}
     return keras_sep.data.ImageCrops(
-        folder, options.size, 32, number // 32, channels, mirror=part == "train", fixed=True
+        folder,
+        options.size,
+        32,
+        number // 32,
+        channels,
+        mirror=part == "train",
+        fixed=True,
+        **of_train,
     )
 
 

@@ -322,6 +322,6 @@ def _checksum(codes):
 def _undecodable(reason):
     return ValueError(
         f"stream cannot be decoded here, {reason}; it was forged, or made on another kind of "
-        "machine or with other versions of the backend, whose probabilities differ in their last "
-        "bits: decompress it where it was made"
+        "machine or with other versions of the backend or of keras_sep, whose probabilities "
+        "differ in their last bits: decompress it where it was made"
     )

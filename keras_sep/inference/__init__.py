@@ -1,8 +1,9 @@
-"""Separation and classification of recordings of any length in constant memory; streams."""
+"""Separation and classification of recordings of any length; streams; pictures drawn anew."""
 
 from typing import TYPE_CHECKING
 
 from keras_sep.inference.classifier import Classifier
+from keras_sep.inference.generator import Generator
 from keras_sep.inference.notice import ClassificationNotice, SeparationNotice
 from keras_sep.inference.separator import Separator
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassificationNotice",
     "Classifier",
+    "Generator",
     "SeparationNotice",
     "Separator",
     "StreamingSeparator",

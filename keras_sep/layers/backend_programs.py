@@ -46,7 +46,8 @@ def raster_loop(model: keras.Model, start_row: Callable, draw: Callable) -> Call
 
     On PyTorch both arguments are recorded as TorchScript when a shape first comes, and its
     interpreter runs the loop: deprecated, but `torch.compile` takes minutes and a C++ compiler, and
-    what `torch.export` gives goes through Python for each operation.
+    what `torch.export` gives goes through Python for each operation. PyTorch keeps each recording
+    until the process ends.
 
     Args:
         model: A built model, whose weights may change between calls.
@@ -121,8 +122,9 @@ def _scripted_raster_loop(model, start_row, draw):
     def script(weights, bounds, codes, state, others):
         row = torch.zeros_like(bounds[0])
         with warnings.catch_warnings():
-            # Of deprecation, and of each shape that the recording takes as a constant, as it is.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # Of each shape that the recording takes as a constant, which it is.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
             return torch.jit.script(
                 Loop(
                     record(start_row, weights, codes, row, state),
@@ -134,10 +136,11 @@ def _scripted_raster_loop(model, start_row, draw):
 
     @torch.no_grad()
     def run(bounds, codes, state, others):
-        weights = [variable.value for variable in model.variables]
-        shapes = tuple(tuple(x.shape) for x in (codes, *state, *others))
-        if shapes not in loops:
-            loops[shapes] = script(weights, bounds, codes, state, others)
-        return loops[shapes](weights, bounds, codes, state, others)
+        weights = [variable.value.detach() for variable in model.variables]
+        shapes = [tuple(x.shape) for x in (codes, *state, *others)]
+        key = (len(weights), str(codes.device), *shapes)
+        if key not in loops:
+            loops[key] = script(weights, bounds, codes, state, others)
+        return loops[key](weights, bounds, codes, state, others)
 
     return run

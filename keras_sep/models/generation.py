@@ -21,7 +21,7 @@ class Generative:
         self,
         priors: list,
         num_images: int,
-        size: tuple[int, int],
+        size: tuple[int, ...],
         labels=None,
         classifier=None,
         keep: float = 0.5,
@@ -30,16 +30,17 @@ class Generative:
         progress=None,
         **settings,
     ):
-        """New images, float32 NumPy `(num_images, height, width, channels)`, drawn from priors.
+        """New images, float32 NumPy `(num_images, *size, channels)`, drawn from priors.
 
         The top codes are drawn first, each level below given the one above. With a classifier more
         are drawn, and of each class those are kept whose class it finds most likely (Razavi et al.,
         section 3.3).
 
         Args:
-            priors: A `PixelCNN` for each level, from top to bottom.
+            priors: A `PixelCNN` for each level, from top to bottom; of one column for `rank=1`.
             num_images: Images.
-            size: Height and width of the images, divisible as `call` says.
+            size: Height and width of the images, or the length for a model of `rank=1`, divisible
+                as `call` says: the models take any.
             labels: Class of each image, or one for all, if the priors have classes.
             classifier: A `MobileNet`, or a function of images in -1 to 1 that gives logits.
             keep: Fraction of each class kept with a classifier, above 0 to 1.
@@ -54,8 +55,7 @@ class Generative:
         check_priors(self, priors, labels, classifier, keep)
         check_at_least_one(num_images=num_images, batch_size=batch_size)
         check_lengths(np.empty((0, *size, 0)), self.strides * 2 ** (self.num_levels - 1))
-        if labels is not None:
-            labels = np.broadcast_to(np.asarray(labels, "int32"), (num_images,))
+        labels = _labels_of(labels, num_images)
         number = num_images
         if classifier is not None:
             labels = candidate_labels(labels, keep)
@@ -93,6 +93,8 @@ class Generative:
             ValueError: As `generate`, or `known` does not fit the images.
         """
         check_priors(self, priors, labels, None, 1.0)
+        if self.rank != 2:
+            raise ValueError(f"inpaint is for images, a model of rank=2, got rank={self.rank}")
         images, known = ops.convert_to_numpy(images), np.asarray(known, "bool")
         number, *size = images.shape[:-1]
         if known.shape not in ((*size,), (number, *size)):
@@ -105,8 +107,7 @@ class Generative:
         for rows, columns in self.code_shapes(size):
             cells = known.reshape(number, rows, size[0] // rows, columns, size[1] // columns)
             masks.append(cells.all((2, 4)))
-        if labels is not None:
-            labels = np.broadcast_to(np.asarray(labels, "int32"), (number,))
+        labels = _labels_of(labels, number)
         return draw_images(
             self, priors, number, size, labels, fixed, masks, batch_size, seed, progress, settings
         )
@@ -116,7 +117,7 @@ def draw_images(
     model,
     priors: list,
     num_images: int,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     labels,
     fixed,
     fixed_masks,
@@ -134,13 +135,14 @@ def draw_images(
         model, priors, num_images, size, batch_size, seed, progress: As of `Generative.generate`.
     """
     shapes = model.code_shapes(size)
+    grids = [(*shape, 1)[:2] for shape in shapes]  # A sequence is a grid of one column.
     steps = -(-num_images // batch_size) * len(priors)
     seeds = iter(np.random.SeedSequence(seed).generate_state(steps).tolist())
     images, done = [], 0
     for first in range(0, num_images, batch_size):
         part = slice(first, min(first + batch_size, num_images))
         codes = []
-        for level, (prior, shape) in enumerate(zip(priors, shapes, strict=True)):
+        for level, (prior, shape) in enumerate(zip(priors, grids, strict=True)):
             conditions = {}
             if prior.num_classes is not None:
                 conditions["labels"] = labels[part]
@@ -161,6 +163,7 @@ def draw_images(
                 )
             )
             done += 1
+        codes = [ops.reshape(c, (-1, *shape)) for c, shape in zip(codes, shapes, strict=True)]
         images.append(ops.convert_to_numpy(model.decode(codes)))
     return np.concatenate(images)
 
@@ -233,6 +236,16 @@ def _as_trained(classifier, images):
     return (images + 1) * 127.5 if classifier.include_preprocessing else images
 
 
+def _labels_of(labels, num_images):
+    """A label for each image, from those or from one for all."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels, "int32")
+    if labels.shape not in ((), (num_images,)):
+        raise ValueError(f"labels must be one, or one for each of {num_images}, got {labels.shape}")
+    return np.broadcast_to(labels, (num_images,))
+
+
 def _share_of(progress, done, steps):
     """A report of rows in one of the steps as hundredths of all steps."""
     if progress is None:
@@ -255,6 +268,11 @@ def check_priors(model, priors: list, labels, classifier, keep: float) -> None:
             )
         if level == 0 and prior.condition_num_embeddings is not None:
             raise ValueError("priors[0] must be a prior of the top level, without a condition")
+        if prior.condition_num_embeddings not in (None, model.num_embeddings):
+            raise ValueError(
+                f"priors[{level}] must be conditioned on {model.num_embeddings} codes or on none, "
+                f"got {prior.condition_num_embeddings}"
+            )
     has_classes = any(prior.num_classes is not None for prior in priors)
     if has_classes and labels is None:
         raise ValueError("labels must be given: a prior has classes")

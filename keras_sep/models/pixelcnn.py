@@ -34,9 +34,10 @@ class PixelCNN(PixelCNNSteps, keras.Model):
         num_condition_blocks: Residual blocks over the coarser grid, once it is upsampled.
         dropout: Fraction of the blocks' and attention's values set to 0 in training.
 
-    Input: integers `(batch, rows, columns)`, or, with conditions, a dictionary of these as `codes`,
-    `labels` `(batch,)` and `condition` `(batch, rows', columns')`, whose lengths divide those of
-    the codes. Output: logits, float32 `(batch, rows, columns, num_embeddings)`.
+    Input: integers `(batch, rows, columns)`, a sequence as one column, or, with conditions, a
+    dictionary of these as `codes`, `labels` `(batch,)` and `condition` `(batch, rows', columns')`,
+    whose lengths divide those of the codes. Output: logits, float32
+    `(batch, rows, columns, num_embeddings)`.
 
     `fit(x)` takes the codes as targets, and without a loss in `compile` the cross-entropy, in nats;
     it logs `bits_per_dimension`.
@@ -66,7 +67,19 @@ class PixelCNN(PixelCNNSteps, keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least_one(num_embeddings=num_embeddings, filters=filters, num_layers=num_layers)
+        check_at_least_one(
+            num_embeddings=num_embeddings,
+            filters=filters,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            key_dim=key_dim,
+            num_classes=1 if num_classes is None else num_classes,
+            condition_num_embeddings=(
+                1 if condition_num_embeddings is None else condition_num_embeddings
+            ),
+        )
+        if num_condition_blocks < 0:
+            raise ValueError(f"num_condition_blocks must be at least 0, got {num_condition_blocks}")
         for name, size in (("kernel_size", kernel_size), ("first_kernel_size", first_kernel_size)):
             if size < 3 or size % 2 == 0:
                 raise ValueError(f"{name} must be odd and at least 3, got {size}")
@@ -175,8 +188,8 @@ class PixelCNN(PixelCNNSteps, keras.Model):
     ):
         """Grids drawn from the distribution, int32 `(batch_size, rows, columns)`.
 
-        Compiled as one loop, run in chunks of rows. The same seed
-        gives the same grids, on every backend but for rounding.
+        Compiled as one loop, run in chunks of rows. The same seed gives the same grids, on every
+        backend but for rounding.
 
         Args:
             shape: Rows and columns.
@@ -204,6 +217,9 @@ class PixelCNN(PixelCNNSteps, keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         target = _codes_of(x) if y is None else y
+        if sample_weight is not None:
+            ones = (1,) * (len(target.shape) - 1)
+            sample_weight = ops.reshape(sample_weight, (-1, *ones))
         if self.loss is None:
             cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             return cross_entropy(target, y_pred, sample_weight)
@@ -224,9 +240,14 @@ class PixelCNN(PixelCNNSteps, keras.Model):
                 f"inputs must be codes, or a dictionary of codes, labels and condition, got "
                 f"{sorted(inputs)}"
             )
-        labels, condition = inputs.get("labels"), inputs.get("condition")
+        codes, labels, condition = (inputs.get(n) for n in ("codes", "labels", "condition"))
+        if len(codes.shape) != 3:
+            raise ValueError(
+                "codes must have the shape (batch, rows, columns), a sequence one column, got "
+                f"{tuple(codes.shape)}"
+            )
         self._check_conditions(labels, condition)
-        return inputs["codes"], labels, condition
+        return codes, labels, condition
 
     def _check_conditions(self, labels, condition):
         for name, given, argument, has in (
@@ -247,12 +268,12 @@ class PixelCNN(PixelCNNSteps, keras.Model):
         if condition is not None:
             x = self.condition_embedding(ops.convert_to_tensor(condition, "int32"))
             for axis, length in enumerate(shape, start=1):
-                if length is not None and length % x.shape[axis]:
+                if length is None or length % x.shape[axis]:
                     raise ValueError(
-                        f"condition must have lengths that divide those of the codes, "
-                        f"{tuple(shape)}, got {tuple(x.shape[1:3])}"
+                        f"condition must have lengths that divide those of the codes, which must "
+                        f"be known, {tuple(shape)}, got {tuple(x.shape[1:3])}"
                     )
-                x = ops.repeat(x, (length or x.shape[axis]) // x.shape[axis], axis=axis)
+                x = ops.repeat(x, length // x.shape[axis], axis=axis)
             parts.append(self.conditioner(x))
         return sum(parts) if parts else None
 

@@ -27,10 +27,10 @@ def sample(model, shape, batch_size, conditions, restrictions, seed, fixed, fixe
     state = model.initial_state(shape, batch_size, **conditions)
     for first in range(0, rows, chunk):
         last = min(first + chunk, rows)
-        noise = np.zeros((chunk, columns, batch_size, model.num_embeddings), "float32")
+        noise = np.zeros((chunk * columns, batch_size, model.num_embeddings), "float32")
         if temperature > 0:
-            size = (last - first, *noise.shape[1:])
-            noise[: last - first] = gumbel(rng, size)
+            number = (last - first) * columns
+            noise[:number] = gumbel(rng, (number, *noise.shape[1:]))
         codes, state = draw_rows(
             ops.convert_to_tensor([first, last], "int32"),
             codes,
@@ -74,15 +74,15 @@ def restrict(logits, top_k: int | None = None, top_p=None):
 
 
 def _draw(model, top_k, has_top_p):
-    """Draws the codes of one position."""
+    """A function that draws the codes of one position."""
 
     def draw(codes, row, column, state, others):
         noise, is_fixed, first, settings = others
         logits, state = model.continue_row(codes, row, column, state)
         logits = restrict(logits / settings[0], top_k, settings[1] if has_top_p else None)
-        random = ops.take(ops.take(noise, row - first, axis=0), column, axis=0)
-        drawn = ops.cast(ops.argmax(logits + random, axis=-1), "int32")
         rows, columns = codes.shape[1:]
+        random = ops.take(noise, (row - first) * columns + column, axis=0)
+        drawn = ops.cast(ops.argmax(logits + random, axis=-1), "int32")
         here = ops.equal(ops.arange(rows)[:, None], row) & ops.equal(ops.arange(columns), column)
         return ops.where(here & ~is_fixed, drawn[:, None, None], codes), state
 

@@ -41,6 +41,17 @@ class OneCode(keras.Model):
         return grown + 1
 
 
+def test_waveforms_from_sequences_of_codes():
+    model = VQVAE2(num_levels=2, rank=1, **SMALL)
+    priors = [PixelCNN(**PRIOR), PixelCNN(**PRIOR, condition_num_embeddings=8)]
+    waveforms = model.generate(priors, 3, (32,), seed=1)
+    assert waveforms.shape == (3, 32, 3)
+    top = priors[0].sample((4, 1), 3, seed=int(np.random.SeedSequence(1).generate_state(2)[0]))
+    assert len(np.unique(ops.convert_to_numpy(top))) > 1
+    with pytest.raises(ValueError, match="inpaint is for images"):
+        model.inpaint(waveforms, np.ones(32, bool), priors)
+
+
 def test_levels_from_top_to_bottom():
     model = VQVAE2(num_levels=3, **SMALL)
     labels, done = np.array([0, 3, 5]), []
