@@ -28,6 +28,7 @@ from train_vq_vae_2 import Clock, check_same_run
 import keras_sep
 from keras_sep.data import SpectrogramCrops, audio
 from keras_sep.data.spectrogram_crops import log_spectrograms
+from keras_sep.memory import keep_freed_memory
 
 SAMPLE_RATE, HOP = 8000, 64
 BATCH, VALIDATION_BATCHES = 32, 8
@@ -249,4 +250,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main(parse())

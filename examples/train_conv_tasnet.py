@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 
 import keras_sep
+from keras_sep.memory import keep_freed_memory
 
 
 def main(corpus: Path, out: Path, epochs: int, steps: int, segment_seconds: float):
@@ -64,6 +65,7 @@ def main(corpus: Path, out: Path, epochs: int, steps: int, segment_seconds: floa
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)

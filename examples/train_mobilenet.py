@@ -26,6 +26,7 @@ from classifier_training import (
 from rich.progress import track
 
 import keras_sep
+from keras_sep.memory import keep_freed_memory
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png"}
 IN_MEMORY = 1 << 30  # bytes
@@ -206,6 +207,7 @@ def main(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--folder", type=Path, help="images by class")

@@ -24,6 +24,7 @@ from rich.progress import track
 from train_vq_vae_2 import Clock, check_same_run
 
 import keras_sep
+from keras_sep.memory import keep_freed_memory
 
 PARTS = ("train", "valid", "test")
 
@@ -198,4 +199,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main(parse())

@@ -25,6 +25,7 @@ from rich.table import Table
 import keras_sep
 from keras_sep.data import SoundPatches, audio, split_sounds
 from keras_sep.inference import Classifier
+from keras_sep.memory import keep_freed_memory
 
 VALID_BATCHES = 8
 
@@ -168,4 +169,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

@@ -22,6 +22,7 @@ from pathlib import Path
 import keras
 
 import keras_sep
+from keras_sep.memory import keep_freed_memory
 
 VALIDATION_BATCHES = 16
 # What may differ when a run goes on.
@@ -256,4 +257,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main(parse())

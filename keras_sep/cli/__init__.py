@@ -6,7 +6,6 @@ import typer
 
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
-from keras_sep.cli._memory import keep_freed_memory
 from keras_sep.cli.classify import classify
 from keras_sep.cli.convert import convert
 from keras_sep.cli.evaluate import evaluate
@@ -15,6 +14,7 @@ from keras_sep.cli.generate import generate
 from keras_sep.cli.info import info
 from keras_sep.cli.separate import separate
 from keras_sep.cli.train import train
+from keras_sep.memory import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -14,7 +14,7 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
     gradients.
 
     Args:
-        model: The model, whose weights may change between calls.
+        model: The model, whose weights may change between calls, but not their number.
         function: Of tensors, or lists of tensors, that returns such.
     """
     backend = keras.backend.backend()
@@ -29,14 +29,17 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
         return torch.inference_mode()(function)
     import jax
 
+    # Once: a model goes through all its layers for them, at each call a millisecond or more.
+    variables = model.variables
+
     @jax.jit
     def with_weights(weights, *arguments):
         # As arguments: XLA would take minutes to fold the weights as constants.
-        with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
+        with keras.StatelessScope(list(zip(variables, weights, strict=True))):
             return function(*arguments)
 
     def of_arguments(*arguments):
-        return with_weights([variable.value for variable in model.variables], *arguments)
+        return with_weights([variable.value for variable in variables], *arguments)
 
     return of_arguments
 
@@ -50,7 +53,7 @@ def raster_loop(model: keras.Model, start_row: Callable, draw: Callable) -> Call
     until the process ends.
 
     Args:
-        model: A built model, whose weights may change between calls.
+        model: A built model, whose weights may change between calls, but not their number.
         start_row: `start_row(codes, row, state)` returns the state at the row's first column.
         draw: `draw(codes, row, column, state, others)` returns grids with the codes of that column
             and the state after it. `row` and `column` are int32 scalars, `state` and `others` lists
@@ -112,9 +115,11 @@ def _scripted_raster_loop(model, start_row, draw):
                     codes, state = self.draw(weights, codes, row, column, state, others)
             return codes, state
 
+    variables = model.variables
+
     def record(function, *arguments):
         def with_weights(weights, *arguments):
-            with keras.StatelessScope(list(zip(model.variables, weights, strict=True))):
+            with keras.StatelessScope(list(zip(variables, weights, strict=True))):
                 return function(*arguments)
 
         return torch.jit.trace(with_weights, arguments, check_trace=False, strict=False)
@@ -136,9 +141,9 @@ def _scripted_raster_loop(model, start_row, draw):
 
     @torch.no_grad()
     def run(bounds, codes, state, others):
-        weights = [variable.value.detach() for variable in model.variables]
+        weights = [variable.value.detach() for variable in variables]
         shapes = [tuple(x.shape) for x in (codes, *state, *others)]
-        key = (len(weights), str(codes.device), *shapes)
+        key = (str(codes.device), *shapes)
         if key not in loops:
             loops[key] = script(weights, bounds, codes, state, others)
         return loops[key](weights, bounds, codes, state, others)

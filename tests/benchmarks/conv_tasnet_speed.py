@@ -185,7 +185,7 @@ def products_call():
 def serve(task, contender):
     """Measures a call, after one to warm up, whenever a line comes in."""
     if task.endswith("_kept"):
-        from keras_sep.cli._memory import keep_freed_memory
+        from keras_sep.memory import keep_freed_memory
 
         keep_freed_memory()
         task = task.removesuffix("_kept")

@@ -50,8 +50,8 @@ def recordings(contender) -> dict:
     """Seconds of computing a second, by length, and MB of an hour."""
     import numpy as np
 
-    from keras_sep.cli._memory import keep_freed_memory
     from keras_sep.inference import Separator
+    from keras_sep.memory import keep_freed_memory
 
     keep_freed_memory()
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import numpy as np
-from keras_sep.cli._memory import keep_freed_memory
+from keras_sep.memory import keep_freed_memory
 
 def resident():
     with open("/proc/self/statm") as file:

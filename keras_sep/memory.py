@@ -1,4 +1,4 @@
-"""Settings of the C library's memory allocator, for the process of a command."""
+"""Settings of the C library's memory allocator, for commands and training scripts."""
 
 import ctypes
 
