@@ -65,7 +65,9 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
         train_vq_vae_2.main(options(run, source, "--size 8"))
 
     monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
-    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10)
+    monkeypatch.setattr(bundle_vq_vae_2, "PICTURE_BATCHES", 1)
+    where = {"trained_on": "PyTorch on an abacus"}
+    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10, **where)
     assert {path.name for path in bundle.iterdir()} == {
         *("README.md", "codes.png", "config.json", "log.csv", "reconstructions.png"),
         *("scores.json", "tiny.keras"),
@@ -81,7 +83,10 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
     assert f"| 16×16 | {scores['crops'][0]['mse']:.5f} | " in card
     # 4×4 and 8×8 codes of 3 bits.
     assert scores["crops"][0]["bits_per_pixel"] == pytest.approx(80 * 3 / 256)
-    assert "4 steps of 2 crops" in card
+    assert "`examples/train_vq_vae_2.py` with PyTorch on an abacus: 4 steps of 2 crops" in card
+    assert "32 random crops of each picture:\n\n| picture | MSE |" in card
+    used = round(8 * scores["crops"][0]["bottom_usage"])
+    assert f" | {used} of 8, {scores['crops'][0]['bottom_perplexity']:.0f} |\n| 32×32 | " in card
 
 
 def test_runs_begun_before_an_option_existed(tmp_path):
@@ -98,14 +103,23 @@ def test_runs_begun_before_an_option_existed(tmp_path):
 
 
 def test_paragraphs_of_cards_are_filled():
-    import bundle_vq_vae_2
+    import bundling
 
     table, code = "| a |\n| - |", "```python\nx = 1\ny = 2\n```"
     card = "\n\n".join(["# name", "one\ntwo " + "word " * 30, table, code, "![a b](c.png)"])
     filled = "one two " + "word " * 17 + "word"
     rest = "word " * 11 + "word"
     expected = ["# name", f"{filled}\n{rest}", table, code, "![a b](c.png)"]
-    assert bundle_vq_vae_2.reflowed(card) == "\n\n".join(expected) + "\n"
+    assert bundling.reflowed(card) == "\n\n".join(expected) + "\n"
+
+
+def test_cards_tell_what_the_first_hour_gave():
+    import vq_vae_2_card
+
+    errors = (0.3, 0.1, 0.2, 0.05)
+    log = [{"seconds": "1200", "val_reconstruction_loss": str(error)} for error in errors]
+    assert vq_vae_2_card.first_hour(log[:3]) == ""
+    assert vq_vae_2_card.first_hour(log).endswith("60 minutes on the clock the best had 0.10000")
 
 
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)])
