@@ -108,11 +108,7 @@ class VectorQuantizer(keras.layers.Layer):
             self.embeddings.trainable = not frozen
 
     def build(self, input_shape):
-        if input_shape[-1] != self.embedding_dim:
-            raise ValueError(
-                f"{self.name} quantizes vectors of embedding_dim={self.embedding_dim} channels, "
-                f"got an input of shape {tuple(input_shape)}"
-            )
+        self._check_channels(input_shape)
         dim = self.projection_dim or self.embedding_dim
         if self.projection_dim is not None:
             self.project_in = keras.layers.Dense(dim, dtype="float32", name="project_in")
@@ -219,6 +215,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     def decode(self, indices):
         """Vectors `(..., embedding_dim)` of codes `(...)`; those below 0 give zeros."""
+        self._check_built()
         vectors = ops.take(self.codebook, ops.maximum(indices, 0), axis=0)
         if self.projection_dim is not None:
             vectors = self.project_out(vectors)
@@ -233,7 +230,9 @@ class VectorQuantizer(keras.layers.Layer):
 
     def _vectors(self, inputs, mask):
         """The inputs as the codebook sees them."""
+        self._check_built()
         vectors = ops.cast(inputs, "float32")
+        self._check_channels(vectors.shape)
         if mask is not None:
             if len(mask.shape) != len(inputs.shape) - 1:
                 raise ValueError(
@@ -244,6 +243,20 @@ class VectorQuantizer(keras.layers.Layer):
         if self.projection_dim is not None:
             vectors = self.project_in(vectors)
         return ops.normalize(vectors, axis=-1) if self.cosine else vectors
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(
+                f"{self.name} has no codes yet: call it, or build it for the shape of its inputs, "
+                "before encode and decode"
+            )
+
+    def _check_channels(self, shape):
+        if shape[-1] != self.embedding_dim:
+            raise ValueError(
+                f"{self.name} quantizes vectors of embedding_dim={self.embedding_dim} channels, "
+                f"got an input of shape {tuple(shape)}"
+            )
 
     def _initialize(self, flat, weights):
         random = keras.random.uniform((self.num_embeddings + 1,), seed=self.seed_generator)

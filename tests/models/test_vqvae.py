@@ -21,6 +21,10 @@ def images(*shape, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, size=shape).astype("float32")
 
 
+def grid(*lengths):
+    return np.zeros((1, *lengths), "int32")
+
+
 @pytest.mark.parametrize(
     ("model_class", "preset", "lengths", "grids"),
     [
@@ -208,10 +212,42 @@ def test_samples():
     [
         (lambda: VQVAE2(num_levels=0), "num_levels must be at least 1, got 0"),
         (lambda: VQVAE2(strides=6), "strides must be a power of two from 2 on, got 6"),
+        (lambda: VQVAE2(residual_dim=0), "residual_dim must be at least 1, got 0"),
+        (lambda: VAE(residual_dim=0), "residual_dim must be at least 1, got 0"),
+        (lambda: VQVAE(num_residual_blocks=0), "num_residual_blocks must be at least 1, got 0"),
+        (lambda: VAE(num_residual_blocks=0), "num_residual_blocks must be at least 1, got 0"),
+        (lambda: VQVAE2(rank=3), "rank must be 1 or 2, got 3"),
+        (lambda: VQVAE(rank=0), "rank must be 1 or 2, got 0"),
+        (lambda: VAE(rank=3), "rank must be 1 or 2, got 3"),
         (lambda: VAE(kl_weight=-1.0), "kl_weight must be at least 0, got -1.0"),
         (lambda: VAE(free_bits=-1.0), "free_bits must be at least 0, got -1.0"),
         (lambda: VQVAE2(**SMALL).encode(images(1, 12, 16, 3)), "lengths must be divisible by 8"),
+        (
+            lambda: VQVAE2(**SMALL).encode(images(1, 16, 16, 1)),
+            r"must be \(batch, height, width, 3\), got shape \(1, 16, 16, 1\)",
+        ),
+        (
+            lambda: VQVAE(rank=1, channels=1, **SMALL)(images(1, 16, 16, 1)),
+            r"must be \(batch, length, 1\), got shape \(1, 16, 16, 1\)",
+        ),
+        (
+            lambda: VAE(4, **WIDTHS).reconstruct(images(16, 16, 3)),
+            r"must be \(batch, height, width, 3\), got shape \(16, 16, 3\)",
+        ),
         (lambda: VQVAE2(**SMALL).decode([]), "codes must be a list of 1 to 2 grids"),
+        (lambda: VQVAE2(**SMALL).decode(3 * [grid(2, 2)]), "codes must be a list of 1 to 2 grids"),
+        (
+            lambda: VQVAE2(**SMALL).decode([grid(4, 4), grid(2, 2)]),
+            r"level bottom must have twice the lengths of those above, \(4, 4\), got \(2, 2\)",
+        ),
+        (
+            lambda: VQVAE2(num_levels=3, **SMALL).decode([grid(2, 2), grid(4, 2)]),
+            r"level middle must have twice the lengths of those above, \(2, 2\), got \(4, 2\)",
+        ),
+        (
+            lambda: VQVAE2(**SMALL).decode([grid(2)]),
+            r"level top must be \(batch, rows, columns\), got shape \(1, 2\)",
+        ),
     ],
 )
 def test_errors(function, message):
