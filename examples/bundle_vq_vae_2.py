@@ -16,7 +16,6 @@ import shutil
 from pathlib import Path
 
 import keras
-import numpy as np
 from bundling import config_of, new_folder, read_log, take_weights, write_json
 from vq_vae_2_card import DATA, card, pictures_table
 
@@ -98,14 +97,9 @@ def score_pictures(model, folder: Path, config: dict) -> dict:
     return errors
 
 
-def upright(spectrograms):
-    """Spectrograms `(batch, frames, bins, 1)` as pictures: frequencies upwards."""
-    return np.flip(np.swapaxes(spectrograms, 1, 2), 1)
-
-
-def draw(model, images, path: Path, orient=np.asarray) -> None:
+def draw(model, images, path: Path, spectrograms: bool = False) -> None:
     reconstructions = keras.ops.convert_to_numpy(model.reconstruct(images))
-    draw_pairs(orient(images), orient(reconstructions), path)
+    draw_pairs(images, reconstructions, path, spectrograms=spectrograms)
 
 
 def main(
@@ -144,7 +138,7 @@ def fill(
         crops = spectrograms_of(test, config, 1)
         rows, counts = score_segments(model, [test, *([unseen] if unseen else [])], config)
         scores = {"voices": rows}
-        draw(model, crops[0][0][:SHOWN], folder / "reconstructions.png", upright)
+        draw(model, crops[0][0][:SHOWN], folder / "reconstructions.png", spectrograms=True)
         frames, bins = lengths_of(config)
         details |= {
             "frames": frames,

@@ -22,8 +22,9 @@ class VectorQuantizer(keras.layers.Layer):
 
     where n of the batch's vectors z have the code. N starts from ones and m from the codebook;
     under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas.
-    Everything is float32 inside under any dtype policy, and looking up codes takes 2 MB beyond a
-    copy of the inputs.
+    Everything is float32 inside under any dtype policy. Looking up codes takes a copy of the inputs
+    and their distances to the codes, in chunks of 2 MB (64 bytes a code if that is more), of which
+    TensorFlow's graph may hold several at once.
 
     `fit` logs `<name>_perplexity` and `<name>_usage` of the training data of the epoch: the
     exponential of the entropy of the codes' frequencies, and the share of codes that occurred; with
@@ -51,8 +52,13 @@ class VectorQuantizer(keras.layers.Layer):
     Input: `(..., embedding_dim)`. Output: the same. A `mask` `(...)`, True for vectors that count,
     leaves padding out of losses and statistics; there outputs are 0.
 
+    Attributes:
+        usage: The metrics that `fit` logs, for models that count codes themselves, as
+            `quantization` says.
+
     Raises:
-        ValueError: An argument is out of range, or the inputs have another number of channels.
+        ValueError: An argument is out of range, the inputs have another number of channels, or
+            `encode` or `decode` comes before the layer is built.
 
     Source: van den Oord et al. 2017 (arXiv 1711.00937), equation 3 and appendix A.1; the cosine
     and the projection are those of Yu et al. 2022 (arXiv 2110.04627), section 3.2, the restarts of
