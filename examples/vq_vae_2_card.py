@@ -49,6 +49,7 @@ SCORED = {
     "speech": "{crops:,} random segments of each row's recordings. MSE is that of levels in -1 to "
     "1, the error its root in dB; bits a second are those of codes of equal length.{voices}",
 }
+
 VOICES = (
     " `test` holds new recordings of the voices it was trained on, `unseen` voices it never heard."
 )
@@ -59,6 +60,7 @@ SHOWN_ABOVE = {
     "speech": "Test segments above their reconstructions, time to the right and frequencies "
     "upwards, chosen by seed, not by look",
 }
+
 # What the model is trained on and scored on.
 EXAMPLES = {"photographs": "crops", "digits": "digits", "speech": "segments"}
 
