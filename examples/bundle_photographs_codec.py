@@ -13,8 +13,16 @@ import math
 import shutil
 from pathlib import Path
 
-from bundle_vq_vae_2 import reflowed, table
-from bundling import config_of, cpu_minutes, new_folder, read_log, take_weights, write_json
+from bundling import (
+    config_of,
+    cpu_minutes,
+    new_folder,
+    read_log,
+    reflowed,
+    table,
+    take_weights,
+    write_json,
+)
 
 LEVELS = ("top", "bottom")
 

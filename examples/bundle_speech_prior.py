@@ -13,8 +13,7 @@ import shutil
 from pathlib import Path
 
 import continue_speech
-from bundle_vq_vae_2 import reflowed
-from bundling import new_folder, read_log, take_weights
+from bundling import new_folder, read_log, reflowed, take_weights
 
 CARD = """# {name}
 

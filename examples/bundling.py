@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +56,19 @@ def read_log(run: Path) -> list[dict[str, str]]:
 
 def cpu_minutes(log: list[dict[str, str]]) -> float:
     return sum(float(row["cpu_seconds"]) for row in log) / 60
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def reflowed(card: str) -> str:
+    """The card with its paragraphs broken at 100 characters; code, tables and pictures stay."""
+
+    def wrapped(block: str) -> str:
+        if block.startswith(("#", "|", "```", "![")):
+            return block
+        return textwrap.fill(block, 100, break_long_words=False, break_on_hyphens=False)
+
+    return "\n\n".join(wrapped(block) for block in card.strip().split("\n\n")) + "\n"

@@ -86,24 +86,19 @@ def pictures(options, part: str, channels: int):
 
 
 def codes_of(options, model, part: str) -> dict:
-    """Inputs of the prior, from the codes on disk; extracts them first."""
+    """Inputs of the prior, from the codes on disk; extracts them first.
+
+    Codes are small, and read anew in each epoch they would take longer than a step.
+    """
     path = options.out / "codes" / part
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         keras_sep.data.extract_codes(model, pictures(options, part, model.channels), path, part)
-    grids = keras_sep.data.CodeGrids(path, 256, part, shuffle=False)
-    batches = [grids[index] for index in track(range(len(grids)), f"{part} codes", transient=True)]
-    level = model.level_names.index(options.level or model.level_names[-1])
-
-    def joined(index):
-        return np.concatenate([batch[0][index] for batch in batches])
-
-    inputs = {"codes": joined(level)}
-    if options.labels:
-        inputs["labels"] = np.concatenate([batch[1] for batch in batches])
-    if level:
-        inputs["condition"] = joined(level - 1)
-    return inputs
+    level = options.level or model.level_names[-1]
+    grids = keras_sep.data.CodeGrids(path, 256, part, shuffle=False, level=level)
+    reading = track(range(len(grids)), f"{part} codes", transient=True)
+    batches = [grids[index][0] for index in reading]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def build_model(options, vq_vae, labels) -> keras_sep.models.PixelCNN:

@@ -167,6 +167,7 @@ def build_model(options) -> keras_sep.models.VQVAE2:
         channels=options.channels,
         init="kmeans",
         restart_threshold=0.5,
+        dtype="mixed_bfloat16" if options.mixed_precision else None,
     )
 
 
@@ -177,8 +178,6 @@ def main(options) -> keras_sep.models.VQVAE2:
         options.channels, options.mirror = 1, False
     check_same_run(options)
     keras.utils.set_random_seed(options.seed)
-    if options.mixed_precision:
-        keras.config.set_dtype_policy("mixed_bfloat16")
     source = pictures if options.pictures else dataset if options.dataset else speech
     training, validation = source(options)
     model = build_model(options)
@@ -200,7 +199,9 @@ def main(options) -> keras_sep.models.VQVAE2:
             options.out / "best.keras", monitor="val_reconstruction_loss", mode="min"
         ),
         keras_sep.callbacks.CodebookHistogram(options.out / "codes.png"),
-        keras_sep.callbacks.ReconstructionImages(first[:8], options.out / "reconstructions"),
+        keras_sep.callbacks.ReconstructionImages(
+            first[:8], options.out / "reconstructions", spectrograms=bool(options.speech)
+        ),
         keras_sep.callbacks.ResumableBackup(options.out / "backup"),
         keras.callbacks.CSVLogger(log, append=True),
         keras_sep.callbacks.TrainingCurves(log, options.out / "curves.png"),

@@ -83,7 +83,13 @@ def test_python(workplace):
     assert namespace["drawn"].shape == (16, 16, 16, 3)
     assert namespace["completed"].shape == (2, 16, 16, 3)
     assert namespace["restored"].shape == (2, 16, 16, 3)
-    assert [codes.shape for codes in namespace["grids"][0][0]] == [(4, 2, 2), (4, 4, 4)]
+    (grids,) = namespace["bottom_grids"][0]
+    assert {name: codes.shape for name, codes in grids.items()} == {
+        "codes": (4, 4, 4),
+        "condition": (4, 2, 2),
+    }
+    assert namespace["shapes"] == [(32, 32), (64, 64)]
+    assert round(namespace["ratio"], 1) == 34.1
     assert (workplace / "saved_models" / "codec" / "1" / "saved_model.pb").exists()
 
 

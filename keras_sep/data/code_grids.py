@@ -13,9 +13,11 @@ from keras_sep.data.arguments import check_folder, check_integer
 class CodeGrids(keras.utils.PyDataset):
     """Batches of the codes that `extract_codes` wrote, for the priors.
 
-    Batch `[index]` is `(codes,)`, or `(codes, labels)` where there are labels. `codes` is a list
-    from top to bottom of int32 `(batch, rows, columns)`, as `VQVAE2.encode` gives and `decode`
-    takes. All examples come once an epoch, the last batch may be smaller.
+    Batch `[index]` is what the `PixelCNN` of a level takes: `(inputs,)`, a dictionary of the
+    level's `codes`, int32 `(batch, rows, columns)`, of those of the level above as `condition`, and
+    of `labels` where there are labels. Without a `level` it is `(codes,)` or `(codes, labels)`, all
+    levels as a list from top to bottom, as `VQVAE2.encode` gives and `decode` takes. All examples
+    come once an epoch, the last batch may be smaller.
 
     Args:
         path: The folder.
@@ -23,6 +25,7 @@ class CodeGrids(keras.utils.PyDataset):
         split: Name of the split.
         shuffle: Whether each epoch has an order of its own, by `seed` and `epoch`.
         seed: Integer of at least 0.
+        level: Name of a level, for its prior; None for all levels.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
@@ -30,7 +33,8 @@ class CodeGrids(keras.utils.PyDataset):
 
     Raises:
         ImportError: There are no TensorFlow Datasets or ArrayRecord.
-        ValueError: An argument is out of range, or the folder holds no codes or no such split.
+        ValueError: An argument is out of range, or the folder holds no codes, no such split or no
+            such level.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class CodeGrids(keras.utils.PyDataset):
         split: str = "train",
         shuffle: bool = True,
         seed: int = 0,
+        level: str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -53,13 +58,17 @@ class CodeGrids(keras.utils.PyDataset):
         if split not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
             raise ValueError(f"`split` must be one of {splits}, got {split!r}.")
+        level_names = list(builder.info.metadata["level_names"])
+        if level is not None and level not in level_names:
+            raise ValueError(f"`level` must be one of {', '.join(level_names)}, got {level!r}.")
         self.path = path
         self.batch_size = batch_size
         self.split = split
         self.shuffle = shuffle
         self.seed = seed
+        self.level = level
         self.epoch = 0
-        self.level_names = builder.info.metadata["level_names"]
+        self.level_names = level_names
         self._examples = builder.as_data_source(split=split)
 
     @property
@@ -81,10 +90,17 @@ class CodeGrids(keras.utils.PyDataset):
             np.random.default_rng([self.seed, self.epoch]).shuffle(order)
         start = index * self.batch_size
         examples = self._examples.__getitems__(order[start : start + self.batch_size].tolist())
-        codes = [np.stack([example[name] for example in examples]) for name in self.level_names]
-        if "label" not in examples[0]:
-            return (codes,)
-        return codes, np.stack([example["label"] for example in examples])
+        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        if self.level is None:
+            codes = [batch[name] for name in self.level_names]
+            return (codes, batch["label"]) if "label" in batch else (codes,)
+        number = self.level_names.index(self.level)
+        inputs = {"codes": batch[self.level]}
+        if number:
+            inputs["condition"] = batch[self.level_names[number - 1]]
+        if "label" in batch:
+            inputs["labels"] = batch["label"]
+        return (inputs,)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

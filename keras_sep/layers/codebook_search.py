@@ -5,14 +5,16 @@ from keras import ops
 # Distances at a time: 2 MB of float32, which stay in a processor's cache.
 _DISTANCES = 2**19
 _FEWEST_VECTORS = 16
+# Of k-means.
+_ITERATIONS = 10
 
 
 def nearest_codes(vectors, codes):
     """Index of the code nearest to each vector, the first of equally near ones.
 
     The distances are ‖a‖² − 2a·b + ‖b‖², less ‖a‖², which does not change their order: one matrix
-    product. It goes through the vectors in chunks of 2¹⁹ distances, so the search takes 2 MB beyond
-    a copy of its input, whatever the number of vectors (64 bytes a code if that is more).
+    product. It goes through a copy of the vectors in chunks of 2¹⁹ distances, 2 MB (64 bytes a code
+    if that is more), whatever the number of vectors; TensorFlow's graph may hold several at once.
 
     Args:
         vectors: `(num_vectors, dim)`.
@@ -80,12 +82,11 @@ def draw(vectors, weights, random):
     return ops.take(vectors, ops.minimum(ops.cast(indices, "int32"), last), axis=0)
 
 
-def k_means(vectors, weights, random, iterations: int = 10):
-    """Centres of clusters by Lloyd's algorithm from vectors drawn at random.
+def k_means(vectors, weights, random):
+    """Centres of clusters by ten rounds of Lloyd's algorithm from vectors drawn at random.
 
     Args:
         vectors, weights, random: As of `draw`.
-        iterations: Rounds of assignment and averaging.
 
     Returns: how many vectors each cluster has, `(num,)`, and their means, `(num, dim)`; an empty
         cluster keeps the centre it had.
@@ -100,4 +101,4 @@ def k_means(vectors, weights, random, iterations: int = 10):
         return counts, ops.where(counts[:, None] > 0, means, centres)
 
     initial = ops.zeros((num,), "float32"), draw(vectors, weights, random)
-    return ops.fori_loop(0, iterations, improve, initial)
+    return ops.fori_loop(0, _ITERATIONS, improve, initial)

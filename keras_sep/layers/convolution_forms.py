@@ -40,18 +40,17 @@ def native(inputs, kernel):
     return ops.conv(inputs, kernel, 1, "valid", "channels_last")
 
 
-def halving(inputs, kernel, convolve=native):
+def halving(inputs, kernel):
     """4×4 convolution of stride 2.
 
     Args:
         inputs: `(batch, height, width, channels)`, height and width even.
         kernel: `(4, 4, channels, filters)`.
-        convolve: `native` or `product`, for the 2×2 convolution.
     """
     channels, filters = kernel.shape[2:]
     kernel = ops.reshape(kernel, (2, 2, 2, 2, channels, filters))
     kernel = ops.reshape(ops.transpose(kernel, (0, 2, 1, 3, 4, 5)), (2, 2, 4 * channels, filters))
-    return convolve(_space_to_depth(ops.pad(inputs, BORDER)), kernel)
+    return native(_space_to_depth(ops.pad(inputs, BORDER)), kernel)
 
 
 def doubling(inputs, kernel, convolve=native):

@@ -48,11 +48,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         return math.prod(self.levels)
 
     def build(self, input_shape):
-        if input_shape[-1] != len(self.levels):
-            raise ValueError(
-                f"{self.name} quantizes {len(self.levels)} channels, one for each of "
-                f"levels={self.levels}, got an input of shape {tuple(input_shape)}"
-            )
+        self._check_channels(input_shape)
 
     def call(self, inputs):
         bounded = self._bounded(inputs)
@@ -74,8 +70,17 @@ class FiniteScalarQuantizer(keras.layers.Layer):
 
     def _bounded(self, inputs):
         """Between half a step below the lowest level and half a step above the highest."""
-        x = ops.tanh(ops.add(ops.cast(inputs, "float32"), self._shifts))
+        x = ops.cast(inputs, "float32")
+        self._check_channels(x.shape)
+        x = ops.tanh(ops.add(x, self._shifts))
         return ops.subtract(ops.multiply(x, self._scales), self._offsets)
+
+    def _check_channels(self, shape):
+        if shape[-1] != len(self.levels):
+            raise ValueError(
+                f"{self.name} quantizes {len(self.levels)} channels, one for each of "
+                f"levels={self.levels}, got an input of shape {tuple(shape)}"
+            )
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -7,6 +7,12 @@ from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.convolutions import Conv2D, Conv2DTranspose
 
 
+def check_rank(rank: int) -> None:
+    """Raises ValueError for a rank other than 1 and 2."""
+    if rank not in (1, 2):
+        raise ValueError(f"rank must be 1 or 2, got {rank}")
+
+
 def convolution(rank: int):
     """The class of convolutions over `rank` axes, 1 or 2."""
     return {1: keras.layers.Conv1D, 2: Conv2D}[rank]
@@ -38,8 +44,7 @@ class ResidualStack(keras.layers.Layer):
     def __init__(self, num_blocks: int, hidden_dim: int, rank: int = 2, **kwargs):
         super().__init__(**kwargs)
         check_at_least_one(num_blocks=num_blocks, hidden_dim=hidden_dim)
-        if rank not in (1, 2):
-            raise ValueError(f"rank must be 1 or 2, got {rank}")
+        check_rank(rank)
         self.num_blocks = num_blocks
         self.hidden_dim = hidden_dim
         self.rank = rank

@@ -121,7 +121,17 @@ class ResidualVectorQuantizer(keras.layers.Layer):
         return self.quantization(inputs, mask).indices
 
     def decode(self, indices):
-        """Vectors `(..., embedding_dim)` of codes `(..., n)`, of the first n quantizers."""
+        """Vectors `(..., embedding_dim)` of codes `(..., n)`, of the first n quantizers.
+
+        Raises:
+            ValueError: n is 0, or more than `num_quantizers`.
+        """
+        shape = tuple(indices.shape)
+        if not shape or shape[-1] not in range(1, self.num_quantizers + 1):
+            raise ValueError(
+                f"indices must be (..., n), of n from 1 to {self.num_quantizers} quantizers, got "
+                f"shape {shape}"
+            )
         codes = self._unstack(indices)
         vectors = sum(q.decode(c) for q, c in zip(self.quantizers, codes, strict=False))
         return ops.cast(vectors, self.compute_dtype)

@@ -22,8 +22,9 @@ class VectorQuantizer(keras.layers.Layer):
 
     where n of the batch's vectors z have the code. N starts from ones and m from the codebook;
     under a `tf.distribute` strategy or Keras distribution, n and Σz are those of all replicas.
-    Everything is float32 inside under any dtype policy, and looking up codes takes 2 MB beyond a
-    copy of the inputs.
+    Everything is float32 inside under any dtype policy. Looking up codes takes a copy of the inputs
+    and their distances to the codes, in chunks of 2 MB (64 bytes a code if that is more), of which
+    TensorFlow's graph may hold several at once.
 
     `fit` logs `<name>_perplexity` and `<name>_usage` of the training data of the epoch: the
     exponential of the entropy of the codes' frequencies, and the share of codes that occurred; with
@@ -51,8 +52,13 @@ class VectorQuantizer(keras.layers.Layer):
     Input: `(..., embedding_dim)`. Output: the same. A `mask` `(...)`, True for vectors that count,
     leaves padding out of losses and statistics; there outputs are 0.
 
+    Attributes:
+        usage: The metrics that `fit` logs, for models that count codes themselves, as
+            `quantization` says.
+
     Raises:
-        ValueError: An argument is out of range, or the inputs have another number of channels.
+        ValueError: An argument is out of range, the inputs have another number of channels, or
+            `encode` or `decode` comes before the layer is built.
 
     Source: van den Oord et al. 2017 (arXiv 1711.00937), equation 3 and appendix A.1; the cosine
     and the projection are those of Yu et al. 2022 (arXiv 2110.04627), section 3.2, the restarts of
@@ -108,11 +114,7 @@ class VectorQuantizer(keras.layers.Layer):
             self.embeddings.trainable = not frozen
 
     def build(self, input_shape):
-        if input_shape[-1] != self.embedding_dim:
-            raise ValueError(
-                f"{self.name} quantizes vectors of embedding_dim={self.embedding_dim} channels, "
-                f"got an input of shape {tuple(input_shape)}"
-            )
+        self._check_channels(input_shape)
         dim = self.projection_dim or self.embedding_dim
         if self.projection_dim is not None:
             self.project_in = keras.layers.Dense(dim, dtype="float32", name="project_in")
@@ -219,6 +221,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     def decode(self, indices):
         """Vectors `(..., embedding_dim)` of codes `(...)`; those below 0 give zeros."""
+        self._check_built()
         vectors = ops.take(self.codebook, ops.maximum(indices, 0), axis=0)
         if self.projection_dim is not None:
             vectors = self.project_out(vectors)
@@ -233,7 +236,9 @@ class VectorQuantizer(keras.layers.Layer):
 
     def _vectors(self, inputs, mask):
         """The inputs as the codebook sees them."""
+        self._check_built()
         vectors = ops.cast(inputs, "float32")
+        self._check_channels(vectors.shape)
         if mask is not None:
             if len(mask.shape) != len(inputs.shape) - 1:
                 raise ValueError(
@@ -244,6 +249,20 @@ class VectorQuantizer(keras.layers.Layer):
         if self.projection_dim is not None:
             vectors = self.project_in(vectors)
         return ops.normalize(vectors, axis=-1) if self.cosine else vectors
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(
+                f"{self.name} has no codes yet: call it, or build it for the shape of its inputs, "
+                "before encode and decode"
+            )
+
+    def _check_channels(self, shape):
+        if shape[-1] != self.embedding_dim:
+            raise ValueError(
+                f"{self.name} quantizes vectors of embedding_dim={self.embedding_dim} channels, "
+                f"got an input of shape {tuple(shape)}"
+            )
 
     def _initialize(self, flat, weights):
         random = keras.random.uniform((self.num_embeddings + 1,), seed=self.seed_generator)

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.residual_stack import convolution
+from keras_sep.layers.residual_stack import check_rank, convolution
 from keras_sep.models.autoencoder import Autoencoder
-from keras_sep.models.convolutional import check_lengths, check_strides, decoder, encoder
+from keras_sep.models.convolutional import check_inputs, check_strides, decoder, encoder
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -28,6 +28,8 @@ class VAE(Autoencoder):
         kl_weight: Weight of the Kullback-Leibler divergence (β).
         free_bits: Nats that each latent channel at each position may use freely: its divergence,
             averaged over the batch, counts as this much at least (λ).
+        seed: Of the noise in latents and samples; None for other noise in each model, but for
+            `keras.utils.set_random_seed`.
 
     Input: `(batch, height, width, channels)`, or `(batch, length, channels)` for `rank=1`, with
     lengths divisible by `strides`. Output: dictionary of `reconstruction`, float32, as the input;
@@ -38,7 +40,8 @@ class VAE(Autoencoder):
     `fit` logs `reconstruction_loss` and `kl_loss`.
 
     Raises:
-        ValueError: An argument is out of range, or a length is not divisible by `strides`.
+        ValueError: An argument is out of range, a length is not divisible by `strides`, or the
+            inputs have other channels.
 
     Source: Kingma & Welling 2014 (arXiv 1312.6114), sections 2.3, 2.4 and appendix B; β of Higgins
     et al. 2017 ("beta-VAE"), free bits of Kingma et al. 2016 (arXiv 1606.04934), appendix C.8.
@@ -57,11 +60,19 @@ class VAE(Autoencoder):
         rank: int = 2,
         kl_weight: float = 1.0,
         free_bits: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least_one(latent_dim=latent_dim, hidden_dim=hidden_dim, channels=channels)
+        check_at_least_one(
+            latent_dim=latent_dim,
+            hidden_dim=hidden_dim,
+            residual_dim=residual_dim,
+            num_residual_blocks=num_residual_blocks,
+            channels=channels,
+        )
         check_strides(strides=strides)
+        check_rank(rank)
         for name, value in {"kl_weight": kl_weight, "free_bits": free_bits}.items():
             if value < 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
@@ -74,7 +85,8 @@ class VAE(Autoencoder):
         self.rank = rank
         self.kl_weight = kl_weight
         self.free_bits = free_bits
-        self.seed_generator = keras.random.SeedGenerator()
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
         sizes = hidden_dim, strides, num_residual_blocks, residual_dim, rank
         self.encoder = encoder(*sizes, dtype=self.dtype_policy, name="encoder")
         self.to_gaussian = convolution(rank)(2 * latent_dim, 1, dtype="float32", name="to_gaussian")
@@ -101,7 +113,7 @@ class VAE(Autoencoder):
 
     def encode(self, images):
         """Mean and log variance of the latents, float32, as in the outputs."""
-        check_lengths(images, self.strides)
+        check_inputs(images, self.strides, self.channels, self.rank)
         gaussian = self.to_gaussian(self.encoder(images))
         return gaussian[..., : self.latent_dim], gaussian[..., self.latent_dim :]
 
@@ -145,4 +157,5 @@ class VAE(Autoencoder):
             "rank": self.rank,
             "kl_weight": self.kl_weight,
             "free_bits": self.free_bits,
+            "seed": self.seed,
         }

@@ -8,7 +8,10 @@ from keras_sep.models.vqvae_presets import VQVAE_PRESETS, preset_arguments
 
 @keras.saving.register_keras_serializable(package="keras_sep")
 class VQVAE(VQVAE2):
-    """Images to one grid of codes and back: a `VQVAE2` of one level, as wide as its own paper's.
+    """Images to one grid of codes and back: a `VQVAE2` of one level.
+
+    As wide as its own paper's, 256 channels, but half as wide next to the images, and with one 3×3
+    convolution more on each side, as VQ-VAE-2 has.
 
     Arguments, inputs, outputs, logs and errors are those of `VQVAE2`; `encode` returns a list of
     one grid.
@@ -58,7 +61,8 @@ class VQVAE(VQVAE2):
 
         Args:
             preset: "imagenet_128" (the defaults; 32×32 codes of 128×128 pixels) or "audio"
-                (waveforms, one code for 64 samples).
+                (waveforms, one code for 64 samples: grid and strides of the encoder only; the
+                decoder is convolutional, the paper's a WaveNet given the speaker).
             **kwargs: Arguments of `VQVAE` to set besides, or instead.
 
         Raises:

@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_sep.layers import VectorQuantizer
 from keras_sep.layers.arguments import check_at_least_one
-from keras_sep.layers.residual_stack import convolution, transposed_convolution
+from keras_sep.layers.residual_stack import check_rank, convolution, transposed_convolution
 from keras_sep.models.autoencoder import Autoencoder
-from keras_sep.models.convolutional import check_lengths, check_strides, decoder, encoder
+from keras_sep.models.convolutional import check_inputs, check_strides, decoder, encoder
 from keras_sep.models.generation import Generative
 from keras_sep.models.vqvae_presets import VQVAE2_PRESETS, preset_arguments
 
@@ -47,7 +47,8 @@ class VQVAE2(Generative, Autoencoder):
     `top_perplexity`, `bottom_usage` and so on; with one level `codebook_perplexity`.
 
     Raises:
-        ValueError: An argument is out of range, or a length is not divisible as said.
+        ValueError: An argument is out of range, a length is not divisible as said, or the inputs
+            have other channels.
 
     Source: Razavi et al. 2019, "Generating Diverse High-Fidelity Images with VQ-VAE-2" (arXiv
     1906.00446), section 3.1, algorithm 1 and table 3 of the appendix.
@@ -74,8 +75,15 @@ class VQVAE2(Generative, Autoencoder):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_at_least_one(num_levels=num_levels, hidden_dim=hidden_dim, channels=channels)
+        check_at_least_one(
+            hidden_dim=hidden_dim,
+            residual_dim=residual_dim,
+            num_residual_blocks=num_residual_blocks,
+            num_levels=num_levels,
+            channels=channels,
+        )
         check_strides(strides=strides)
+        check_rank(rank)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.hidden_dim = hidden_dim
@@ -185,13 +193,15 @@ class VQVAE2(Generative, Autoencoder):
         knows of the image.
 
         Raises:
-            ValueError: There are no codes, or more than levels.
+            ValueError: There are no codes, more than levels, or one's grid is not twice as fine as
+                the one above.
         """
         if not 1 <= len(codes) <= self.num_levels:
             raise ValueError(
                 f"codes must be a list of 1 to {self.num_levels} grids, from top to bottom, "
                 f"got {len(codes)}"
             )
+        self._check_grids([tuple(grid.shape) for grid in codes])
         pairs = zip(self.quantizers, codes, strict=False)
         return self._decode([quantizer.decode(indices) for quantizer, indices in pairs])
 
@@ -220,8 +230,22 @@ class VQVAE2(Generative, Autoencoder):
             quantizer.usage.update_state(codes)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
+    def _check_grids(self, shapes):
+        axes = "(batch, rows, columns)" if self.rank == 2 else "(batch, length)"
+        for level, shape in enumerate(shapes):
+            name = self.level_names[level]
+            if len(shape) != self.rank + 1:
+                raise ValueError(f"codes of level {name} must be {axes}, got shape {shape}")
+            above = shapes[level - 1] if level else shape
+            lengths = [pair for pair in zip(above[1:], shape[1:], strict=True) if None not in pair]
+            if level and any(fine != 2 * coarse for coarse, fine in lengths):
+                raise ValueError(
+                    f"codes of level {name} must have twice the lengths of those above, "
+                    f"{above[1:]}, got {shape[1:]}; levels go from top to bottom"
+                )
+
     def _quantize(self, images, training) -> list:
-        check_lengths(images, self.strides * 2 ** (self.num_levels - 1))
+        check_inputs(images, self.strides * 2 ** (self.num_levels - 1), self.channels, self.rank)
         features = [images]
         for level_encoder in self.encoders:
             features.append(level_encoder(features[-1]))

@@ -55,7 +55,18 @@ def test_fewer_images_than_columns(tmp_path):
     assert pixels(tmp_path / "pairs.png").shape == (12, 12, 3)
 
 
+def test_frequencies_are_drawn_upwards(tmp_path):
+    spectrogram = np.array([[1.0, 0.6, 0.2], [-0.2, -0.6, -3.0]])[None, ..., None]
+    draw_pairs(spectrogram, spectrogram, tmp_path / "pairs.png", spectrograms=True)
+    picture = pixels(tmp_path / "pairs.png")[..., 0]
+    levels = (np.array([[0.2, -1.0], [0.6, -0.6], [1.0, -0.2]]) / 2 + 0.5) * 255
+    for top in (1, 6):
+        np.testing.assert_allclose(picture[top : top + 3, 1:3], levels, atol=1)
+
+
 def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+        ReconstructionImages(np.zeros((2, 4, 4, 1)), tmp_path, columns=0)
     with pytest.raises(ValueError, match=r"1 or 3 channels, got shape \(2, 4, 4, 2\)"):
         ReconstructionImages(np.zeros((2, 4, 4, 2)), tmp_path)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

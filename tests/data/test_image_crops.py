@@ -1,5 +1,7 @@
 """Crops of pictures whose pixels say where they are."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,6 +34,12 @@ def folder(tmp_path_factory):
 
 def pixels(batch):
     return np.round((batch + 1) * 127.5).astype(int)
+
+
+def test_without_pillow(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sep\[pictures\]"'):
+        ImageCrops(folder)
 
 
 @given(

@@ -65,7 +65,9 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
         train_vq_vae_2.main(options(run, source, "--size 8"))
 
     monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
-    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10)
+    monkeypatch.setattr(bundle_vq_vae_2, "PICTURE_BATCHES", 1)
+    where = {"trained_on": "PyTorch on an abacus"}
+    bundle_vq_vae_2.main(run, photographs / "test", bundle, "photographs", 10, **where)
     assert {path.name for path in bundle.iterdir()} == {
         *("README.md", "codes.png", "config.json", "log.csv", "reconstructions.png"),
         *("scores.json", "tiny.keras"),
@@ -81,7 +83,29 @@ def test_trains_goes_on_and_is_bundled(photographs, tmp_path, monkeypatch):
     assert f"| 16×16 | {scores['crops'][0]['mse']:.5f} | " in card
     # 4×4 and 8×8 codes of 3 bits.
     assert scores["crops"][0]["bits_per_pixel"] == pytest.approx(80 * 3 / 256)
-    assert "4 steps of 2 crops" in card
+    assert "`examples/train_vq_vae_2.py` with PyTorch on an abacus: 4 steps of 2 crops" in card
+    assert "32 random crops of each picture:\n\n| picture | MSE |" in card
+    used = round(8 * scores["crops"][0]["bottom_usage"])
+    assert f" | {used} of 8, {scores['crops'][0]['bottom_perplexity']:.0f} |\n| 32×32 | " in card
+
+
+def test_trains_in_mixed_precision_on_a_set_of_tfds_and_goes_on(tmp_path, monkeypatch):
+    import train_vq_vae_2
+
+    run, source = tmp_path / "run", ("--dataset", "cifar10")
+    monkeypatch.setattr(train_vq_vae_2, "VALIDATION_BATCHES", 1)
+    with tfds.testing.mock_data(num_examples=10):
+        for epochs in (1, 2):
+            arguments = f"--epochs {epochs} --cooldown 0 --mixed-precision"
+            model = train_vq_vae_2.main(options(run, source, arguments))
+    assert float(model.optimizer.iterations) == 4
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+    log = np.genfromtxt(run / "log.csv", delimiter=",", names=True)
+    assert log["epoch"].tolist() == [0, 1]
+    assert np.all(np.isfinite(log["val_loss"]))
+    best = keras.saving.load_model(run / "best.keras")
+    assert best.dtype_policy.name == "mixed_bfloat16"
 
 
 def test_runs_begun_before_an_option_existed(tmp_path):
@@ -98,17 +122,28 @@ def test_runs_begun_before_an_option_existed(tmp_path):
 
 
 def test_paragraphs_of_cards_are_filled():
-    import bundle_vq_vae_2
+    import bundling
 
     table, code = "| a |\n| - |", "```python\nx = 1\ny = 2\n```"
     card = "\n\n".join(["# name", "one\ntwo " + "word " * 30, table, code, "![a b](c.png)"])
     filled = "one two " + "word " * 17 + "word"
     rest = "word " * 11 + "word"
     expected = ["# name", f"{filled}\n{rest}", table, code, "![a b](c.png)"]
-    assert bundle_vq_vae_2.reflowed(card) == "\n\n".join(expected) + "\n"
+    assert bundling.reflowed(card) == "\n\n".join(expected) + "\n"
 
 
-@pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)])
+def test_cards_tell_what_the_first_hour_gave():
+    import vq_vae_2_card
+
+    errors = (0.3, 0.1, 0.2, 0.05)
+    log = [{"seconds": "1200", "val_reconstruction_loss": str(error)} for error in errors]
+    assert vq_vae_2_card.first_hour(log[:3]) == ""
+    assert vq_vae_2_card.first_hour(log).endswith("60 minutes on the clock the best had 0.10000")
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("celeb_a_hq", 3), ("cifar10", 3), ("imagenet2012", 1), ("mnist", 3)]
+)
 def test_sets_of_tfds(tmp_path, name, channels):
     import train_vq_vae_2
 
@@ -155,6 +190,9 @@ def test_speech_is_bundled(recordings, tmp_path, monkeypatch):
     run, bundle, source = tmp_path / "run", tmp_path / "tiny", ("--speech", recordings)
     monkeypatch.setattr(train_vq_vae_2, "VALIDATION_BATCHES", 1)
     train_vq_vae_2.main(options(run, source, "--bins 8 --levels 1 --epochs 1"))
+    with Image.open(run / "reconstructions" / "epoch_0001.png") as picture:
+        # Two spectrograms: frames to the right, and below their reconstructions.
+        assert picture.size == (2 * 18, 2 * 10)
     monkeypatch.setattr(bundle_vq_vae_2, "TEST_BATCHES", 1)
     bundle_vq_vae_2.main(run, recordings, bundle, "speech", 5, recordings)
     scores = json.loads((bundle / "scores.json").read_text())
@@ -188,13 +226,6 @@ def test_photographs_are_scored_at_two_sizes(monkeypatch, size, other):
     assert [(row["size"], row["mse"]) for row in rows] == [(size, size), (other, other)]
     assert counts == size
     assert len(bundle_vq_vae_2.score_crops(model, None, "digits", {"size": size})[0]) == 1
-
-
-def test_frequencies_are_drawn_upwards():
-    import bundle_vq_vae_2
-
-    (picture,) = bundle_vq_vae_2.upright(np.array([[[1, 2, 3], [4, 5, 6]]])[..., None])[..., 0]
-    np.testing.assert_array_equal(picture, [[3, 6], [2, 5], [1, 4]])
 
 
 def test_photographs_are_those_of_the_table(tmp_path, monkeypatch):

@@ -80,6 +80,14 @@ def test_levels_out_of_range(levels):
         FiniteScalarQuantizer(levels)
 
 
-def test_another_number_of_channels():
-    with pytest.raises(ValueError, match=r"quantizes 2 channels.* got an input of shape \(1, 3\)"):
-        FiniteScalarQuantizer([4, 4])(np.zeros((1, 3)))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_another_number_of_channels(channels):
+    """Before and after it is built; one channel does not count as all."""
+    layer, x = FiniteScalarQuantizer([4, 4]), np.zeros((2, channels), "float32")
+    message = rf"quantizes 2 channels.* got an input of shape \(2, {channels}\)"
+    for function in (layer, layer.encode):
+        with pytest.raises(ValueError, match=message):
+            function(x)
+    layer(np.zeros((2, 2), "float32"))
+    with pytest.raises(ValueError, match=message):
+        layer(x)

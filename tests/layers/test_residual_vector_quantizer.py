@@ -72,6 +72,25 @@ def test_the_codebooks_move_as_in_the_paper():
         np.testing.assert_allclose(codes, codebook.codes, atol=1e-5)
 
 
+def test_fit_moves_the_codebooks():
+    layer = ResidualVectorQuantizer(N, K, D, ema_decay=0.9)
+    inputs = keras.Input((5, D))
+    model = keras.Model(inputs, layer(inputs))
+    x = normal(24, 5, D)
+    expected = [Codebook(ops.convert_to_numpy(stage.sums), 0.9, 1e-5) for stage in layer.quantizers]
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit(x, x, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    for batch in [*np.split(x, 3)] * 2:
+        residual = batch.reshape(-1, D)
+        for codebook in expected:
+            codes = codebook.codes
+            residual = residual - codes[codebook.step(residual)]
+    for stage, codebook in zip(layer.quantizers, expected, strict=True):
+        counts = ops.convert_to_numpy(stage.counts)
+        np.testing.assert_allclose(counts, codebook.counts, atol=1e-4)
+        np.testing.assert_allclose(ops.convert_to_numpy(stage.codebook), codebook.codes, atol=1e-4)
+
+
 def test_lucidrains():
     """Codes, outputs and codebooks of three training steps; their gradient differs (N times)."""
     theirs = ResidualVQ(dim=D, num_quantizers=N, codebook_size=K, decay=0.9, rotation_trick=False)
@@ -142,6 +161,12 @@ def test_fit_logs_each_codebook():
     for index in range(2):
         expected = perplexity(indices[..., index], K)
         assert history[f"codes_{index}_perplexity"][0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(5, 0), (5, 4), ()], ids=str)
+def test_codes_of_too_many_quantizers_or_none(shape):
+    with pytest.raises(ValueError, match=r"of n from 1 to 3 quantizers, got shape \("):
+        quantizer().decode(np.zeros(shape, "int32"))
 
 
 def test_arguments_out_of_range():

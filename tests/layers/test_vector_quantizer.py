@@ -441,6 +441,19 @@ def test_arguments_out_of_range(arguments, message):
         quantizer(**arguments)
 
 
+@pytest.mark.parametrize("use", ["encode", "__call__", "quantization"])
+def test_other_channels_once_it_is_built(use):
+    layer = quantizer()
+    with pytest.raises(ValueError, match=r"embedding_dim=4 channels, got .* shape \(2, 3\)"):
+        getattr(layer, use)(ops.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("use", ["encode", "decode"])
+def test_there_are_no_codes_before_it_is_built(use):
+    with pytest.raises(ValueError, match="no codes yet: call it, or build it"):
+        getattr(VectorQuantizer(K, D, projection_dim=2), use)(np.zeros((2, D), "int32"))
+
+
 def test_a_mask_of_another_rank():
     with pytest.raises(ValueError, match="mask must have the shape of the inputs without channels"):
         quantizer().encode(normal(2, 3, D), np.ones((2, 3, 1), bool))
