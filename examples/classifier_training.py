@@ -22,7 +22,9 @@ def check_same_run(out: Path, config: dict) -> None:
     config = json.loads(json.dumps(config, default=str))
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2) + "\n")
+        beside = out / "config.json.next"
+        beside.write_text(json.dumps(config, indent=2) + "\n")
+        os.replace(beside, path)
         return
     before = json.loads(path.read_text())
     changed = [f"{name}={before.get(name)}" for name in config if config[name] != before.get(name)]

@@ -101,10 +101,18 @@ def test_sound_classifier_from_training_to_bundle(sounds, tmp_path, monkeypatch,
     import bundle_sound_classifier
     import train_sound_classifier
 
-    monkeypatch.setattr(train_sound_classifier, "VALID_BATCHES", 1)
     run_folder, bundle = tmp_path / "run", tmp_path / "tiny_16k"
     arguments = [str(sounds), str(run_folder), "--alpha", "0.0625", "--batch-size", "4"]
     arguments += ["--epochs", "2", "--steps", "2", "--mixup", "0.2", "--quiet"]
+    arguments += ["--valid-batches", "1", "--seed", "3"]
+    seeds = []
+
+    class Patches(train_sound_classifier.SoundPatches):
+        def __init__(self, *files, **options):
+            super().__init__(*files, **options)
+            seeds.append(self.seed)
+
+    monkeypatch.setattr(train_sound_classifier, "SoundPatches", Patches)
     train_sound_classifier.main(arguments)
     names = {path.name for path in run_folder.iterdir()}
     assert names == {
@@ -127,6 +135,9 @@ def test_sound_classifier_from_training_to_bundle(sounds, tmp_path, monkeypatch,
     log = (run_folder / "log.csv").read_text()
     train_sound_classifier.main(arguments)
     assert (run_folder / "log.csv").read_text() == log
+    assert seeds == 4 * [3]
+    with pytest.raises(SystemExit, match=r"other arguments \(mixup=0.2\)"):
+        train_sound_classifier.main([*arguments, "--mixup", "0.4"])
 
     bundle_sound_classifier.main(run_folder, sounds, bundle)
     names = {path.name for path in bundle.iterdir()}
