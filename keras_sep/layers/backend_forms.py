@@ -113,8 +113,8 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     A training step of V1 with a quarter of the filters on 64 images of 32², mapped to 4²
     (`tests/benchmarks/mobilenet_speed.py --alpha 0.25 --size 32 --output-stride 8 --batch-size 64`
-    times one like it, in the chosen form): JAX 58 ms `fused_2d`, 93 ms with `shifted_2d` in its place; TensorFlow
-    63 and 107 ms with XLA, 86 ms native in the graph.
+    times one like it, in the chosen form): JAX 58 ms `fused_2d`, 93 ms with `shifted_2d` in its
+    place; TensorFlow 63 and 107 ms with XLA, 86 ms native in the graph.
 
     On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
 

@@ -113,14 +113,12 @@ def test_a_file_of_keras_2(peers, tmp_path):
     with h5py.File(path, "w") as file:
         for layer in theirs.layers:
             group = file.create_group(layer.name)
-            depthwise = "depthwise_" * isinstance(layer, keras.layers.DepthwiseConv2D)
-            values = {
-                f"{layer.name}/{depthwise if weight.name == 'kernel' else ''}{weight.name}:0": weight
-                for weight in layer.weights
-            }
-            group.attrs["weight_names"] = [name.encode() for name in values]
-            for name, weight in values.items():
-                group[name] = ops.convert_to_numpy(weight)
+            is_depthwise, names = isinstance(layer, keras.layers.DepthwiseConv2D), []
+            for weight in layer.weights:
+                name = "depthwise_kernel" if is_depthwise else weight.name
+                names.append(f"{layer.name}/{name}:0")
+                group[names[-1]] = ops.convert_to_numpy(weight)
+            group.attrs["weight_names"] = [name.encode() for name in names]
     with h5py.File(path) as file:
         assert file["conv_dw_1"].attrs["weight_names"][0] == b"conv_dw_1/depthwise_kernel:0"
     assert_equal_logits(convert.load_keras_applications(path), expected, images())
