@@ -22,7 +22,9 @@ def check_same_run(out: Path, config: dict) -> None:
     config = json.loads(json.dumps(config, default=str))
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2) + "\n")
+        beside = out / "config.json.next"
+        beside.write_text(json.dumps(config, indent=2) + "\n")
+        os.replace(beside, path)
         return
     before = json.loads(path.read_text())
     changed = [f"{name}={before.get(name)}" for name in config if config[name] != before.get(name)]
@@ -44,8 +46,9 @@ def compile_classifier(
 ) -> None:
     """AdamW whose rate rises for `warm_up` of the epochs and falls along a cosine in the others.
 
-    `jit` compiles with XLA, but for PyTorch.
+    On TensorFlow, `jit` compiles with XLA; JAX always does, PyTorch never.
     """
+    backend = keras.backend.backend()
     rise = {"warmup_target": learning_rate, "warmup_steps": warm_up * steps} if warm_up else {}
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warm_up else learning_rate, (epochs - warm_up) * steps, **rise
@@ -57,7 +60,7 @@ def compile_classifier(
         optimizer,
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing),
         metrics=["accuracy"],
-        jit_compile=jit and keras.backend.backend() != "torch",
+        jit_compile=jit if backend == "tensorflow" else backend == "jax",
     )
 
 

@@ -19,15 +19,16 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sep.layers import DepthwiseConv2D
+from keras_sep.layers.convolutions import Conv2D
 from keras_sep.models import multiply_adds
 
 
 def compare(filters: int, kernel_size: int, size: int, repeats: int) -> dict:
     """Parameters, multiply-adds and median seconds of both, on 8 images of size²."""
     inputs = keras.Input((size, size, filters))
-    full = keras.layers.Conv2D(filters, kernel_size, padding="same", use_bias=False)
+    full = Conv2D(filters, kernel_size, padding="same", use_bias=False)
     depthwise = DepthwiseConv2D(kernel_size, padding="same", use_bias=False)
-    pointwise = keras.layers.Conv2D(filters, 1, use_bias=False)
+    pointwise = Conv2D(filters, 1, use_bias=False)
     models = {
         "full": keras.Model(inputs, full(inputs)),
         "separable": keras.Model(inputs, pointwise(depthwise(inputs))),

@@ -30,6 +30,8 @@ from keras_sep.memory import keep_freed_memory
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png"}
 IN_MEMORY = 1 << 30  # bytes
+# Pixels along an axis. On a CPU images of 32² train faster with XLA, those of 224² slower.
+MAX_XLA_SIZE = 64
 
 
 @dataclass
@@ -46,16 +48,22 @@ def from_folder(folder: Path, seed: int) -> Images:
     """Images by class; the same parts for the same files and seed."""
     is_split = (folder / "train").is_dir() and (folder / "test").is_dir()
     root = folder / "train" if is_split else folder
-    names = sorted(path.name for path in root.glob("*") if path.is_dir())
+    names = folders_in(root)
     if len(names) < 2:
         raise SystemExit(f"{root} must hold a folder of images for each of two or more classes")
+    if is_split and (different := set(names) ^ set(folders_in(folder / "test"))):
+        raise SystemExit(
+            f"{root} and {folder / 'test'} must hold the same classes; only one of them has "
+            f"{', '.join(sorted(different))}"
+        )
     rng, parts = np.random.default_rng(seed), {"training": [], "validation": [], "test": []}
     for label, name in enumerate(names):
-        files = [(path, label) for path in image_files(root / name)]
+        files = [(path, label) for path in image_files(root / name, at_least=3)]
         files = [files[index] for index in rng.permutation(len(files))]
         held = -(-len(files) // 10)
         if is_split:
-            parts["test"] += [(path, label) for path in image_files(folder / "test" / name)]
+            tests = image_files(folder / "test" / name, at_least=1)
+            parts["test"] += [(path, label) for path in tests]
         else:
             parts["test"] += files[held : 2 * held]
         parts["validation"] += files[:held]
@@ -64,10 +72,14 @@ def from_folder(folder: Path, seed: int) -> Images:
     return Images(**{part: read(files) for part, files in parts.items()}, class_names=names)
 
 
-def image_files(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+
+
+def image_files(folder: Path, at_least: int) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(files) < 3 and folder.parent.name != "test":
-        raise SystemExit(f"{folder} must hold three images or more, got {len(files)}")
+    if len(files) < at_least:
+        raise SystemExit(f"{folder} must hold {at_least} or more images, got {len(files)}")
     return files
 
 
@@ -108,7 +120,10 @@ def from_tfds(name: str) -> Images:
         raise SystemExit(f"--dataset must be a set of TensorFlow Datasets, got {name}") from None
     if builder.info.supervised_keys != ("image", "label"):
         raise SystemExit(f"--dataset must be a set of images with one label each, got {name}")
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except AssertionError as error:  # of a set whose archives are downloaded by hand
+        raise SystemExit(f"{name}: {' '.join(str(error).split())}") from None
     held = [part for part in ("validation", "test") if part in builder.info.splits]
     training, test = ("train[20%:]", "train[10%:20%]") if not held else ("train[10%:]", held[0])
     splits = builder.as_dataset(split=[training, "train[:10%]", test], as_supervised=True)
@@ -178,10 +193,10 @@ def main(
     label_smoothing: float,
     flip: bool,
     mixed_precision: bool,
-    jit: bool,
+    jit: bool | None,
     seed: int,
 ) -> float:
-    options = locals()
+    options = dict(locals())
     if not 0 <= warm_up < epochs:
         raise SystemExit(f"--warm-up must be from 0 to {epochs - 1} epochs, got {warm_up}")
     images = from_folder(folder, seed) if folder else from_tfds(dataset)
@@ -198,6 +213,8 @@ def main(
         output_stride=output_stride,
         dtype="mixed_bfloat16" if mixed_precision else None,
     )
+    if jit is None:
+        jit = size <= MAX_XLA_SIZE
     training, validation, test = batches(
         images, size, batch_size, augmentation_of(flip, seed), seed
     )
@@ -232,8 +249,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--jit",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="compile with XLA: small images train faster, the first step is slow",
+        help="on TensorFlow: compile with XLA, by default up to --size 64: small images train "
+        "faster, large ones slower, the first step is slow",
     )
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from classifier_training import draw_confusion
+from classifier_training import check_same_run, draw_confusion
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -26,8 +26,6 @@ import keras_sep
 from keras_sep.data import SoundPatches, audio, split_sounds
 from keras_sep.inference import Classifier
 from keras_sep.memory import keep_freed_memory
-
-VALID_BATCHES = 8
 
 
 class TrainingTime(keras.callbacks.Callback):
@@ -50,11 +48,17 @@ class TrainingTime(keras.callbacks.Callback):
 
 def train(splits: dict, out: Path, options: argparse.Namespace) -> None:
     model = keras_sep.models.SoundClassifier(list(splits["train"]), options.version, options.alpha)
-    shared = {"samples": model.patch_samples, "batch_size": options.batch_size}
+    shared = {
+        "samples": model.patch_samples,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+    }
     training = SoundPatches(
         splits["train"], num_batches=options.steps, mixup=options.mixup, **shared
     )
-    validation = SoundPatches(splits["valid"], num_batches=VALID_BATCHES, fixed=True, **shared)
+    validation = SoundPatches(
+        splits["valid"], num_batches=options.valid_batches, fixed=True, **shared
+    )
     steps = options.epochs * options.steps
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=options.learning_rate, warmup_steps=steps // 20
@@ -146,6 +150,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixup, 0 for none")
+    parser.add_argument(
+        "--valid-batches", type=int, default=8, help="batches of the validation, the same each time"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quiet", action="store_true", help="one line an epoch, for logs")
     options = parser.parse_args(arguments)
@@ -153,12 +160,10 @@ def main(arguments: list[str] | None = None) -> None:
         splits = split_sounds(options.folder)
     except ValueError as error:
         parser.error(str(error))
-    keras.utils.set_random_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
     config = {name: value for name, value in vars(options).items() if name not in ("out", "quiet")}
     config |= {"folder": options.folder.name, "backend": keras.backend.backend()}
-    config["valid_batches"] = VALID_BATCHES
-    (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    check_same_run(options.out, config)
+    keras.utils.set_random_seed(options.seed)
     train(splits, options.out, options)
     classifier = Classifier(options.out / "best.keras")
     scores = score(classifier, splits["test"])

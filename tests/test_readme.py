@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_sep.cli import main
 from keras_sep.convert import to_torchaudio
-from keras_sep.models import ConvTasNet
+from keras_sep.models import ConvTasNet, SoundClassifier
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -97,10 +97,12 @@ def test_shell(workplace, monkeypatch):
     fixtures = Path(__file__).parent / "convert" / "fixtures"
     shutil.copy(fixtures / "asteroid_global.pth", "pytorch_model.bin")
     to_torchaudio(small_model(), "state_dict.pt")
+    Path("runs/sounds").mkdir(parents=True)
+    SoundClassifier(["speech", "music"], alpha=1 / 16).save("runs/sounds/best.keras")
     lines = re.sub(r"\\\n *", "", snippets("sh")).splitlines()
     stages = [stage.strip() for line in lines for stage in line.split(" #")[0].split("|")]
     commands = [shlex.split(stage) for stage in stages if stage.startswith("keras-sep")]
-    assert len(commands) == 14
+    assert len(commands) == 15
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(1000))))
     for command in commands:
         monkeypatch.setattr(sys, "argv", command)

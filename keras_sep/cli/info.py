@@ -30,10 +30,11 @@ def info(
 ):
     """Prints a Conv-TasNet's parameters, multiply-adds, receptive field and latency.
 
-    Of a MobileNet, the parameters and the multiply-adds for an image.
+    Of a MobileNet, the parameters and the multiply-adds for an image; of a sound classifier, for a
+    patch of the sound.
     """
     import_keras()
-    from keras_sep.models import MobileNet
+    from keras_sep.models import MobileNet, SoundClassifier
 
     is_named = model.startswith(_MOBILENET) and not Path(model).exists()
     if alpha is not None and not is_named:
@@ -46,14 +47,23 @@ def info(
     except (ValueError, TypeError) as error:
         raise UserError(" ".join(str(error).split())) from None
     if isinstance(found, MobileNet):
-        _print_mobilenet(model, found, resolution)
+        _print_mobilenet(model, found, resolution, "image")
     elif resolution is not None:
         raise UserError(f"--resolution is of a MobileNet's images; leave it out for {model}")
+    elif isinstance(found, SoundClassifier):
+        _print_sound_classifier(model, found)
     else:
         _print(model, found)
 
 
-def _print_mobilenet(name, model, resolution):
+def _print_sound_classifier(name, model):
+    patch, hop = (n / model.sample_rate for n in (model.patch_samples, model.patch_hop_samples))
+    unit = f"patch of {patch:g} s, one every {hop:g} s"
+    _print_mobilenet(name, model.network, None, unit)
+    print(f"classes           {', '.join(model.class_names)}")
+
+
+def _print_mobilenet(name, model, resolution, unit):
     from rich.console import Console
     from rich.table import Table
 
@@ -70,7 +80,7 @@ def _print_mobilenet(name, model, resolution):
     console.print(table)
     console.print(
         f"parameters        {model.count_params():,}\n"
-        f"multiply-adds     {sum(row.multiply_adds for row in rows) / 1e6:,.1f} M per image",
+        f"multiply-adds     {sum(row.multiply_adds for row in rows) / 1e6:,.1f} M per {unit}",
         highlight=False,
         soft_wrap=True,
     )
@@ -79,22 +89,23 @@ def _print_mobilenet(name, model, resolution):
 def _find(name):
     from keras_sep.export.loaded_separator import read_metadata
     from keras_sep.inference.loading import load_model, newest_version
-    from keras_sep.models import ConvTasNet, MobileNet
+    from keras_sep.models import ConvTasNet, MobileNet, SoundClassifier
 
+    known = (ConvTasNet, MobileNet, SoundClassifier)
+    kinds = {kind.__name__: kind for kind in known}
     path = Path(name)
     if (path / "best.keras").is_file():
         path = path / "best.keras"
     if path.is_dir():
         metadata = read_metadata(newest_version(path), "model", ())
-        kinds = {kind.__name__: kind for kind in (ConvTasNet, MobileNet)}
         kind = metadata.get("class_name")
         if kind not in kinds:
             raise ValueError(f"{path} is a {kind}, not a {' or '.join(kinds)}")
         model = kinds[kind].from_config(metadata["config"])
     elif path.exists() or path.suffix:
         model = load_model(path)
-        if not isinstance(model, ConvTasNet | MobileNet):
-            raise ValueError(f"{path} is a {type(model).__name__}, not a ConvTasNet or MobileNet")
+        if not isinstance(model, known):
+            raise ValueError(f"{path} is a {type(model).__name__}, not a {' or '.join(kinds)}")
     else:
         model = ConvTasNet.from_preset(name)
     if not model.built:

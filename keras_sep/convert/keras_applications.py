@@ -30,14 +30,18 @@ def load_keras_applications(
     pads those of odd sizes as Keras does that of an unknown size), V2 the padding of images of a
     size that Keras knows, and without the top there is no pooling.
 
+    For fine-tuning: the normalizations of Keras's V2 and V3 have a momentum of 0.999, those of
+    `MobileNet` 0.99, so that their statistics follow new images faster.
+
     Args:
         model: Such a model, or a file of its weights: `.weights.h5`, or `.h5` with the names that
             Keras 3 gives to its layers.
         alpha: Its width multiplier; by default the one that fits of those with published weights.
 
     Raises:
-        ValueError: The file cannot be read, the weights are of no MobileNet, or tensors are
-            missing, left over or of another shape; the message names them.
+        ValueError: The file cannot be read; the weights are of no MobileNet, or of a V3 with
+            `minimalistic=True`, which `MobileNet` has not; or tensors are missing, left over or of
+            another shape; the message names them.
     """
     if isinstance(model, keras.Model):
         tensors = {
@@ -118,6 +122,12 @@ def _version(tensors):
     count = sum("conv_dw_" in name or "depthwise" in name for name in tensors if "/kernel" in name)
     for (first, depthwise), version in _VERSIONS.items():
         if depthwise == count and f"{first}/kernel" in tensors:
+            if version.startswith("v3") and not any("squeeze_excite" in name for name in tensors):
+                raise ValueError(
+                    "the weights are of a MobileNet V3 with minimalistic=True, which has no "
+                    "squeeze-excite and is not among the versions of keras_sep's MobileNet; give "
+                    "one with minimalistic=False"
+                )
             return version
     raise ValueError(
         "the weights are of no MobileNet of keras.applications: their first layers are "

@@ -106,12 +106,21 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1):
 def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
     """Depthwise convolution of images.
 
-    Measured on 2 cores (AVX2) with kernels of 3, in batches of 8. JAX, MobileNet V1 at 224², the
+    Measured on 2 cores (AVX2) with kernels of 3. JAX, MobileNet V1 at 224² in batches of 8, the
     form alone changed: inference 0.83 s native, 0.12 s shifted, training step 5.7 s and 1.4 s.
-    A step of V1 with a quarter of the filters on 64 images of 32², mapped to 4²: JAX 93 ms
-    `shifted_2d`, 58 ms `fused_2d`; TensorFlow 107 and 63 ms with XLA, 86 ms native in the graph.
-    PyTorch, V1's 13 depthwise convolutions forward: 10 ms native on channels-last memory, which
-    Keras sees to, 25 ms on other memory, 40 ms shifted.
+    PyTorch, V1's 13 depthwise convolutions forward, in the same batches: 10 ms native on
+    channels-last memory, which Keras sees to, 25 ms on other memory, 40 ms shifted.
+
+    A training step of V1 with a quarter of the filters on 64 images of 32², mapped to 4²
+    (`tests/benchmarks/mobilenet_speed.py --alpha 0.25 --size 32 --output-stride 8 --batch-size 64`
+    times one like it, in the chosen form): JAX 58 ms `fused_2d`, 93 ms with `shifted_2d` in its
+    place; TensorFlow 63 and 107 ms with XLA, 86 ms native in the graph.
+
+    On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
+
+                            native              shifted
+        JAX                 0.1-0.2, 0.2-1.1    0.1-0.3, 0.2-0.7
+        PyTorch             0.3-0.5, 0.6-1.4    0.6-1.8, 2-10
 
     Args:
         inputs: `(batch, height, width, channels)`.

@@ -27,7 +27,9 @@ def fused(inputs, kernel, strides: int, dilation: int):
 
     The gradient of a shifted slice is zeros around it, and XLA is slow at sums of those. By the
     inputs it is the same convolution of the outputs' gradient, padded once, with the kernel
-    reversed.
+    reversed. With strides it is `shifted`.
+
+    The gradient is one of reverse mode: JAX's forward mode, `jax.jvp`, refuses it.
     """
     if strides > 1:
         return shifted(inputs, kernel, strides, dilation)
@@ -77,7 +79,8 @@ def fused_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     """`shifted_2d` with a gradient that a compiler fuses as well, see `fused`.
 
     In the gradient by the kernel no pixel meets the padding's zeros: a compiler would look for
-    them at each pixel of each tap.
+    them at each pixel of each tap. With strides, or with more zeros on one side, it is
+    `shifted_2d`. Forward mode is refused here too.
     """
     reach = dilation * (kernel.shape[0] - 1)
     before = 0 if padding == "valid" else reach // 2

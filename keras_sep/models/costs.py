@@ -39,7 +39,8 @@ def layer_costs(model: keras.Model, input_shape: tuple[int, ...]) -> list[LayerC
 
     A layer counts one multiply-add for each weight of its kernel and each position that the
     kernel is applied at. Products without a kernel (a mask times features) and all sums and
-    activations count nothing. Nothing is computed: the model is traced.
+    activations count nothing; a layer that is called again counts once. Nothing is computed: the
+    model is traced.
 
     Args:
         model: A model of ours, or any other whose kernels are attributes named `kernel`.
@@ -54,7 +55,7 @@ def layer_costs(model: keras.Model, input_shape: tuple[int, ...]) -> list[LayerC
     return [
         LayerCost(
             layer.name,
-            calls[id(layer)][1],
+            calls[id(layer)][1][1:],
             layer.count_params(),
             sum(_multiply_adds(part, calls) for part in layer._flatten_layers()),
         )
@@ -70,13 +71,13 @@ def multiply_adds(model: keras.Model, input_shape: tuple[int, ...]) -> int:
 
 @contextlib.contextmanager
 def _recorded(layer, calls):
-    """Notes the shapes, without batch axis, of a layer's input and output."""
+    """Notes the shapes of a layer's input and output."""
     call = layer.call
 
     def recording(inputs, *args, **kwargs):
         outputs = call(inputs, *args, **kwargs)
         calls[id(layer)] = tuple(
-            tuple(tree.flatten(tensors)[0].shape[1:]) for tensors in (inputs, outputs)
+            tuple(tree.flatten(tensors)[0].shape) for tensors in (inputs, outputs)
         )
         return outputs
 
@@ -99,5 +100,6 @@ def _multiply_adds(layer, calls):
         return 0
     inputs, outputs = calls[id(layer)]
     # A transposed convolution applies its kernel at each position of its input.
+    # The batch axis counts: a layer inside may get many pieces of one input.
     positions = inputs if isinstance(layer, _TRANSPOSED) else outputs
     return math.prod(kernel.shape) * math.prod(positions[:-1])

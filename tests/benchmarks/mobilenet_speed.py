@@ -2,9 +2,10 @@
 
     python tests/benchmarks/mobilenet_speed.py [--backends tensorflow jax torch]
 
-Inference and training step (forward, backward, SGD) of V1 on images of 224². Both networks run in
-one process, by turns, so that what else the machine does meets both alike. Prints a table of
-medians and of ratios, Keras's time to ours, and writes JSON. Leave the machine alone meanwhile.
+Inference and training step (forward, backward, SGD) of V1, by default on images of 224². Both
+networks run in one process, by turns, so that what else the machine does meets both alike. Prints a
+table of medians and of ratios, Keras's time to ours, and writes JSON. Leave the machine alone
+meanwhile.
 """
 
 import argparse
@@ -24,7 +25,9 @@ MODES = {
 }
 
 
-def measure(repeats: int, batch_size: int, train: bool) -> dict:
+def measure(
+    repeats: int, batch_size: int, train: bool, alpha: float, size: int, output_stride: int
+) -> dict:
     """Median seconds by task, mode and network, on the running backend."""
     import keras
     import numpy as np
@@ -33,13 +36,15 @@ def measure(repeats: int, batch_size: int, train: bool) -> dict:
     from keras_sep.models import MobileNet
 
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(batch_size, 224, 224, 3)).astype("float32")
+    images = rng.normal(size=(batch_size, size, size, 3)).astype("float32")
     classes = np.arange(batch_size)
     calls = {}
     for mode, jit_compile in MODES[keras.backend.backend()].items():
         networks = {
-            "keras": keras.applications.MobileNet(weights=None, classifier_activation=None),
-            "ours": MobileNet("v1"),
+            "keras": keras.applications.MobileNet(
+                images.shape[1:], alpha, weights=None, classifier_activation=None
+            ),
+            "ours": MobileNet("v1", alpha, output_stride=output_stride),
         }
         for network in networks.values():
             network.compile(
@@ -73,16 +78,28 @@ def main():
     parser.add_argument("--backends", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--alpha", type=float, default=1.0, help="width of both networks")
+    parser.add_argument("--size", type=int, default=224, help="images are size × size")
+    parser.add_argument(
+        "--output-stride",
+        type=int,
+        default=32,
+        help="image to map, of ours; Keras's is 32, so that with another the ratios say nothing",
+    )
     parser.add_argument("--inference-only", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("out/mobilenet_speed.json"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(
-            json.dumps(
-                measure(arguments.repeats, arguments.batch_size, not arguments.inference_only)
-            )
+        seconds = measure(
+            arguments.repeats,
+            arguments.batch_size,
+            not arguments.inference_only,
+            arguments.alpha,
+            arguments.size,
+            arguments.output_stride,
         )
+        print(json.dumps(seconds))
         return
 
     from rich.console import Console
@@ -95,11 +112,11 @@ def main():
             child = subprocess.run(
                 [sys.executable, __file__, "--child", *sys.argv[1:]],
                 env={**os.environ, "KERAS_BACKEND": backend},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                capture_output=True,
                 text=True,
-                check=True,
             )
+        if child.returncode:
+            raise SystemExit(f"{child.stderr}\n{backend} failed, see above")
         for key, seconds in json.loads(child.stdout.splitlines()[-1]).items():
             task, mode, network = key.split(" / ")
             results.setdefault(f"{task}, {mode}", {})[network] = seconds

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_sep.cli import main
-from keras_sep.export import load_saved_model
-from keras_sep.models import ConvTasNet
+from keras_sep.export import LoadedClassifier, load_saved_model
+from keras_sep.models import ConvTasNet, SoundClassifier
 
 
 def run(monkeypatch, *arguments):
@@ -30,6 +30,19 @@ def test_exports_a_run_once(tmp_path, monkeypatch, capsys):
 
     assert run(monkeypatch, tmp_path / "best.keras", saved_model) == 2
     assert "exists; give a new folder" in capsys.readouterr().err
+
+    assert run(monkeypatch, saved_model, tmp_path / "again") == 2
+    assert f"{saved_model} is a SavedModel; give a .keras file" in capsys.readouterr().err
+
+
+def test_exports_a_sound_classifier(tmp_path, monkeypatch, capsys):
+    model = SoundClassifier(["ja", "nein"], alpha=1 / 16)
+    model.save(tmp_path / "best.keras")
+    saved_model = tmp_path / "saved" / "1"
+    assert run(monkeypatch, tmp_path, saved_model) == 0
+    waveform = np.random.default_rng(0).normal(size=(1, 16000)).astype("float32")
+    expected = model.predict_on_batch(waveform)
+    np.testing.assert_allclose(LoadedClassifier(saved_model)(waveform), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80\x04not a model"])

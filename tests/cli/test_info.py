@@ -7,7 +7,8 @@ import pytest
 
 from keras_sep.cli import main
 from keras_sep.export import export_saved_model
-from keras_sep.models import ConvTasNet, MobileNet
+from keras_sep.inference.bundled import bundled_folder
+from keras_sep.models import ConvTasNet, MobileNet, SoundClassifier
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -78,6 +79,23 @@ def test_files_of_mobilenets(tmp_path, monkeypatch, capsys):
     assert code == 2
     assert "--alpha" in error
     assert "best.keras" in error
+
+
+def test_sound_classifiers(tmp_path, monkeypatch, capsys):
+    model = SoundClassifier(["ja", "nein"], alpha=1 / 16)
+    model.save(tmp_path / "small.keras")
+    parameters = f"{model.count_params():,}"
+    for path, shown in (
+        (tmp_path / "small.keras", (parameters, "ja, nein")),
+        (bundled_folder("sound_classifier_16k"), ("219,685", "drums, electronic")),
+    ):
+        code, out, _ = run(monkeypatch, capsys, path)
+        assert code == 0
+        for text in (*shown, "M per patch of 0.975 s, one every 0.48 s"):
+            assert text in out
+    code, _, error = run(monkeypatch, capsys, tmp_path / "small.keras", "--resolution", "64")
+    assert code == 2
+    assert "--resolution" in error
 
 
 @pytest.mark.parametrize("option", ["--alpha", "--resolution"])

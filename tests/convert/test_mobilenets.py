@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from mobilenet_weights import images, tensor
 from numerics import run
 
@@ -42,7 +44,7 @@ def converted(name, state):
 
 def assert_equal_logits(model, expected, x):
     logits = run(lambda x: model(x), x)
-    np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -71,6 +73,7 @@ KERAS = {
     "v1": (APPLICATIONS.MobileNet, 0.25, (75, 50, 3)),
     "v2": (APPLICATIONS.MobileNetV2, 0.35, (75, 50, 3)),
     "v3_small": (APPLICATIONS.MobileNetV3Small, 0.75, (None, None, 3)),
+    "v3_large": (APPLICATIONS.MobileNetV3Large, 0.75, (None, None, 3)),
 }
 
 
@@ -89,16 +92,42 @@ def test_models_of_keras_give_their_own_logits(peers, version):
     theirs, expected = peers[version]
     ours = convert.load_keras_applications(theirs)
     assert (ours.version, ours.alpha) == (version, KERAS[version][1])
-    assert ours.include_preprocessing == (version == "v3_small")
+    assert ours.include_preprocessing == (version.startswith("v3"))
     assert_equal_logits(ours, expected, images())
 
 
-@pytest.mark.parametrize(("version", "suffix"), [("v1", ".h5"), ("v2", ".weights.h5")])
+@pytest.mark.parametrize(
+    ("version", "suffix"), [("v1", ".h5"), ("v2", ".weights.h5"), ("v3_small", ".weights.h5")]
+)
 def test_files_of_keras(peers, version, suffix, tmp_path):
     theirs, expected = peers[version]
     path = tmp_path / f"theirs{suffix}"
     (theirs.save if suffix == ".h5" else theirs.save_weights)(path)
     assert_equal_logits(convert.load_keras_applications(path), expected, images())
+
+
+def test_a_file_of_keras_2(peers, tmp_path):
+    """Groups by layer, where a depthwise kernel is `depthwise_kernel:0`."""
+    theirs, expected = peers["v1"]
+    path = tmp_path / "theirs.h5"
+    with h5py.File(path, "w") as file:
+        for layer in theirs.layers:
+            group = file.create_group(layer.name)
+            is_depthwise, names = isinstance(layer, keras.layers.DepthwiseConv2D), []
+            for weight in layer.weights:
+                name = "depthwise_kernel" if is_depthwise else weight.name
+                names.append(f"{layer.name}/{name}:0")
+                group[names[-1]] = ops.convert_to_numpy(weight)
+            group.attrs["weight_names"] = [name.encode() for name in names]
+    with h5py.File(path) as file:
+        assert file["conv_dw_1"].attrs["weight_names"][0] == b"conv_dw_1/depthwise_kernel:0"
+    assert_equal_logits(convert.load_keras_applications(path), expected, images())
+
+
+def test_a_minimalistic_v3_is_named():
+    theirs = APPLICATIONS.MobileNetV3Small((32, 32, 3), minimalistic=True, weights=None, classes=2)
+    with pytest.raises(ValueError, match="V3 with minimalistic=True, which has no squeeze-excite"):
+        convert.load_keras_applications(theirs)
 
 
 def test_features_of_keras():

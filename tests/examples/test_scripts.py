@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from keras_sep.callbacks import BestModel
+from keras_sep.export import LoadedClassifier
 from keras_sep.models import ConvTasNet
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -101,10 +102,18 @@ def test_sound_classifier_from_training_to_bundle(sounds, tmp_path, monkeypatch,
     import bundle_sound_classifier
     import train_sound_classifier
 
-    monkeypatch.setattr(train_sound_classifier, "VALID_BATCHES", 1)
     run_folder, bundle = tmp_path / "run", tmp_path / "tiny_16k"
     arguments = [str(sounds), str(run_folder), "--alpha", "0.0625", "--batch-size", "4"]
     arguments += ["--epochs", "2", "--steps", "2", "--mixup", "0.2", "--quiet"]
+    arguments += ["--valid-batches", "1", "--seed", "3"]
+    seeds = []
+
+    class Patches(train_sound_classifier.SoundPatches):
+        def __init__(self, *files, **options):
+            super().__init__(*files, **options)
+            seeds.append(self.seed)
+
+    monkeypatch.setattr(train_sound_classifier, "SoundPatches", Patches)
     train_sound_classifier.main(arguments)
     names = {path.name for path in run_folder.iterdir()}
     assert names == {
@@ -127,18 +136,31 @@ def test_sound_classifier_from_training_to_bundle(sounds, tmp_path, monkeypatch,
     log = (run_folder / "log.csv").read_text()
     train_sound_classifier.main(arguments)
     assert (run_folder / "log.csv").read_text() == log
+    assert seeds == 4 * [3]
+    with pytest.raises(SystemExit, match=r"other arguments \(mixup=0.2\)"):
+        train_sound_classifier.main([*arguments, "--mixup", "0.4"])
 
-    bundle_sound_classifier.main(run_folder, sounds, bundle)
+    bundle_sound_classifier.main(run_folder, sounds, bundle, about="SOUNDS.md")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tiny")] == [
+        "tiny_16k"
+    ]
     names = {path.name for path in bundle.iterdir()}
     files = {"1", "README.md", "config.json", "confusion.png", "log.csv", "scores.json"}
     assert names == files | {"tiny_16k.keras"}
     card = (bundle / "README.md").read_text()
-    assert "recordings from Debian's packages, 16 for training, 2" in card
+    assert f"The recordings of `{sounds.name}`, 16 for training, 2 for validation, 2" in card
+    assert "(`SOUNDS.md` says what they are" in card
+    assert "Always answering hiss would be right about 50.0% of the files" in card
+    mean = train_sound_classifier.accuracies(scores["files"])[1]
+    assert f"the mean of classes,\n{mean:.1%} where chance is 50%" in card
+    assert "hiss has 1, so that one more right or\nwrong moves its score by 100%" in card
     assert "4 steps of\n4 patches" in card
     bundled = json.loads((bundle / "scores.json").read_text())
     assert bundled["full_band"]["files"] == scores["files"]
     right = bundled["telephone_band"]["patches"][0][0]
     assert f"| {right} of 2 |" in card.split("| hiss |")[1].splitlines()[0] + "|"
+    with pytest.raises(SystemExit, match="tiny_16k exists; remove it"):
+        bundle_sound_classifier.main(run_folder, sounds, bundle)
 
 
 def test_confusion_counts_files_and_patches(sounds):
@@ -223,3 +245,18 @@ def test_models_in_saved_models_have_a_card():
             keras.saving.load_model(file)
         size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
         assert size <= 8 * 2**20
+        if model.name == "sound_classifier_16k":
+            assert size <= 4 * 2**20
+
+
+def test_bundled_sound_classifier_and_its_saved_model_agree():
+    """But for rounding: the SavedModel's normalizations are folded."""
+    folder = EXAMPLES.parent / "saved_models" / "sound_classifier_16k"
+    model = keras.saving.load_model(folder / f"{folder.name}.keras")
+    served = LoadedClassifier(folder / "1")
+    assert served.class_names == model.class_names
+    rng = np.random.default_rng(0)
+    seconds = np.arange(24000) / 16000
+    waveforms = np.stack([0.1 * rng.normal(size=24000), np.sin(2 * np.pi * 220 * seconds)])
+    probabilities = model.predict_on_batch(waveforms.astype("float32"))
+    np.testing.assert_allclose(served(waveforms), probabilities, atol=1e-4)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 from keras import ops
-from numerics import gradients, layer_gradients, run
+from numerics import BACKEND, gradients, layer_gradients, run
 
 from keras_sep.layers import DepthwiseConv2D, depthwise_forms
 
 RNG = np.random.default_rng(0)
+FORMS = [depthwise_forms.native_2d] + [depthwise_forms.fused_2d] * (BACKEND != "torch")
 
 
 def normal(*shape):
@@ -88,10 +89,7 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
         assert layer.compute_output_shape(x.shape) == y.shape
 
 
-@pytest.mark.parametrize(
-    "form",
-    [depthwise_forms.native_2d] + [depthwise_forms.fused_2d] * (keras.backend.backend() != "torch"),
-)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("taps", "strides", "dilation", "padding"),
     [
@@ -123,6 +121,54 @@ def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, paddin
     )
     for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_trains_on_any_size_as_keras_does(strides, dilation, padding):
+    """Compiled with XLA where the backend does: sizes are unknown while TensorFlow traces."""
+    options = {"padding": padding, "dilation_rate": dilation}
+    layers = [
+        DepthwiseConv2D(3, strides, **options),
+        keras.layers.DepthwiseConv2D(3, strides, data_format="channels_last", **options),
+    ]
+    models = [keras.Sequential([keras.Input((None, None, 2)), layer]) for layer in layers]
+    models[1].set_weights(models[0].get_weights())
+    for model in models:
+        model.compile("sgd", "mse", jit_compile=BACKEND != "torch")
+    for height, width in ((7, 9), (8, 10)):
+        x = normal(2, height, width, 2)
+        y = normal(*layers[0].compute_output_shape(x.shape))
+        for model in models:
+            model.train_on_batch(x, y)
+    for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_gradient_in_bfloat16(form, padding):
+    """Against the gradient in float32 of the same, rounded, values."""
+    arrays = normal(2, 9, 12, 3), normal(3, 3, 3)
+    arrays = [ops.convert_to_numpy(ops.cast(ops.cast(a, "bfloat16"), "float32")) for a in arrays]
+    shape = run(lambda x, k: depthwise_forms.shifted_2d(x, k, 1, 1, padding), *arrays).shape
+    cotangent = normal(*shape)
+
+    def product(form, dtype):
+        def function(x, k):
+            y = form(ops.cast(x, dtype), ops.cast(k, dtype), 1, 1, padding)
+            assert keras.backend.standardize_dtype(y.dtype) == dtype
+            return ops.sum(ops.cast(y, "float32") * cotangent)
+
+        return function
+
+    pairs = zip(
+        gradients(product(form, "bfloat16"), *arrays),
+        gradients(product(depthwise_forms.shifted_2d, "float32"), *arrays),
+        strict=True,
+    )
+    for ours, expected in pairs:
+        np.testing.assert_allclose(ours, expected, atol=0.03 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("argument", ["kernel_size", "strides", "dilation_rate", "padding"])
