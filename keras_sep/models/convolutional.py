@@ -28,7 +28,7 @@ def check_lengths(inputs, strides: int) -> None:
 def check_inputs(inputs, strides: int, channels: int, rank: int) -> None:
     """Raises ValueError for inputs of another rank or other channels, and as `check_lengths`."""
     shape = tuple(inputs.shape)
-    if len(shape) != rank + 2 or shape[-1] != channels:
+    if len(shape) != rank + 2 or shape[-1] not in (None, channels):
         axes = "height, width" if rank == 2 else "length"
         raise ValueError(f"the inputs must be (batch, {axes}, {channels}), got shape {shape}")
     check_lengths(inputs, strides)

@@ -104,7 +104,7 @@ def test_trains_in_mixed_precision_on_a_set_of_tfds_and_goes_on(tmp_path, monkey
     log = np.genfromtxt(run / "log.csv", delimiter=",", names=True)
     assert log["epoch"].tolist() == [0, 1]
     assert np.all(np.isfinite(log["val_loss"]))
-    best = keras.saving.load_model(run / "best.keras")
+    best = keras.saving.load_model(run / "best.keras", compile=False)
     assert best.dtype_policy.name == "mixed_bfloat16"
 
 

@@ -75,7 +75,8 @@ def test_the_codebooks_move_as_in_the_paper():
 def test_fit_moves_the_codebooks():
     layer = ResidualVectorQuantizer(N, K, D, ema_decay=0.9)
     inputs = keras.Input((5, D))
-    model = keras.Model(inputs, layer(inputs))
+    hidden = keras.layers.Dense(D, kernel_initializer="identity")(inputs)
+    model = keras.Model(inputs, layer(hidden))
     x = normal(24, 5, D)
     expected = [Codebook(ops.convert_to_numpy(stage.sums), 0.9, 1e-5) for stage in layer.quantizers]
     model.compile(keras.optimizers.SGD(0.0), "mse")

@@ -173,28 +173,33 @@ def test_lucidrains(cosine, rotation_trick):
 
 
 def test_sonnet():
-    """The update of `snt.nets.VectorQuantizerEMA`, from averages far from zero on."""
-    layer = quantizer(ema_decay=0.9, epsilon=1e-2)
+    """Codes, outputs, loss and codebook of three training steps of its `VectorQuantizerEMA`.
+
+    From averages far from their start on: there Sonnet's are zero, and corrected for it.
+    """
+    import sonnet
+    import tensorflow as tf
+
+    theirs = sonnet.nets.VectorQuantizerEMA(D, K, commitment_cost=0.25, decay=0.9, epsilon=1e-2)
+    ours = quantizer(ema_decay=0.9, epsilon=1e-2)
     rng = np.random.default_rng(0)
-    ema_cluster_size, ema_dw = rng.uniform(0.1, 4, K), rng.normal(size=(D, K))
-    values = {"counts": ema_cluster_size, "sums": ema_dw.T, "used": np.zeros(K)}
-    layer.set_weights([values[weight.name] for weight in layer.weights])
-    n = ema_cluster_size.sum()
-    embeddings = ema_dw / ((ema_cluster_size + 1e-2) / (n + K * 1e-2) * n)
-    np.testing.assert_allclose(codes_of(layer), embeddings.T, rtol=1e-4)
-    x = normal(20, D)
-    distances = (
-        np.square(x).sum(1, keepdims=True)
-        - 2 * np.matmul(x, embeddings)
-        + np.square(embeddings).sum(0, keepdims=True)
-    )
-    encodings = np.eye(K)[np.argmax(-distances, 1)]
-    ema_cluster_size = ema_cluster_size * 0.9 + encodings.sum(0) * (1 - 0.9)
-    ema_dw = ema_dw * 0.9 + np.matmul(x.T, encodings) * (1 - 0.9)
-    n = ema_cluster_size.sum()
-    updated = (ema_cluster_size + 1e-2) / (n + K * 1e-2) * n
-    train(layer, x)
-    np.testing.assert_allclose(codes_of(layer), (ema_dw / updated).T, atol=1e-5)
+    values = {"counts": rng.uniform(0.1, 4, K), "sums": rng.normal(size=(K, D))}
+    ours.set_weights([values.get(weight.name, np.zeros(K)) for weight in ours.weights])
+    theirs.embeddings.assign(codes_of(ours).T)
+    for average, value in (
+        (theirs.ema_cluster_size, values["counts"]),
+        (theirs.ema_dw, values["sums"].T),
+    ):
+        average._hidden.assign(value)
+        average._counter.assign(10_000)
+    for step in range(3):
+        x = normal(2, 10, D, seed=step)
+        expected = theirs(tf.constant(x), is_training=True)
+        np.testing.assert_array_equal(run(ours.encode, x), expected["encoding_indices"])
+        outputs, loss = train(ours, x)
+        np.testing.assert_allclose(outputs, expected["quantize"], atol=1e-5)
+        assert loss == pytest.approx(float(expected["loss"]), rel=1e-4)
+        np.testing.assert_allclose(codes_of(ours), theirs.embeddings.numpy().T, atol=1e-4)
 
 
 def rows(x):
