@@ -3,9 +3,9 @@
     python examples/bundle_digits_generator.py runs/prior runs/classifier/best.keras \\
         saved_models/digits_generator --judge runs/judge/best.keras
 
-`runs/prior` is a finished run of train_prior.py on the codes of saved_models/vq_vae_digits. Draws
-1,000 digits, with and without rejection, and counts those that the judge, another MobileNet than
-the one which rejects, recognizes.
+`runs/prior` is a finished run of train_prior.py on the codes of saved_models/vq_vae_digits, the
+classifiers are of runs of train_mobilenet.py. Draws 1,000 digits, with and without rejection, and
+counts those that the judge, another MobileNet than the one which rejects, recognizes.
 """
 
 import argparse
@@ -49,10 +49,11 @@ curve.
 {bits_per_code:.2f} bits per code on the {examples:,} test digits, where the marginal distribution
 of their codes has {marginal_entropy:.2f}, and codes of equal length 7.
 
-Of 1,000 digits, 100 of each class, {settings}, classifiers recognize:
+Of 1,000 digits, 100 of each class, {settings}, two MobileNets recognize, which
+`examples/train_mobilenet.py` trained apart on the same digits:
 
-| | without rejection | after rejection at one half |
-| --- | ---: | ---: |
+| | right about test digits | drawn without rejection | after rejection at one half |
+| --- | ---: | ---: | ---: |
 {rows}
 
 Digits after rejection, a column for each class, chosen by seed, not by look:
@@ -67,8 +68,8 @@ The weights are under Apache-2.0, as the package.
 
 Digits only, as in the set; rejection makes them plainer: odd ones are what it drops. The classifier
 that rejects has learned from the same digits as the prior, and so has the one that judges.
-A top-p below 1 was chosen by how many digits the judge recognized, of an earlier prior, so that the
-scores are not those of a judge who had no part in it; it makes the digits plainer too.
+A top-p below 1 was chosen by how many digits of an earlier prior a third such classifier
+recognized; the one in the first row had no part in it. It makes the digits plainer too.
 """
 
 
@@ -76,12 +77,12 @@ def recognized(classifier, images, labels) -> float:
     return float(np.mean(class_log_probabilities(classifier, images).argmax(-1) == labels))
 
 
-def main(run: Path, classifier: Path, bundle: Path, vq_vae: Path, judge: Path | None, top_p: float):
+def main(run: Path, classifier: Path, bundle: Path, vq_vae: Path, judge: Path, top_p: float):
     with new_folder(bundle) as folder:
         fill(folder, run, classifier, vq_vae, judge, top_p)
 
 
-def fill(folder: Path, run: Path, classifier: Path, vq_vae: Path, judge: Path | None, top_p: float):
+def fill(folder: Path, run: Path, classifier: Path, vq_vae: Path, judge: Path, top_p: float):
     prior = take_weights(run / "best.keras", folder / "prior.keras")
     take_weights(classifier, folder / "classifier.keras")
     shutil.copyfile(run / "log.csv", folder / "log.csv")
@@ -98,9 +99,7 @@ def fill(folder: Path, run: Path, classifier: Path, vq_vae: Path, judge: Path | 
     write_json(description, folder / "generator.json")
 
     generator = Generator(folder)
-    classifiers = {"the one that rejects": folder / "classifier.keras"}
-    if judge is not None:
-        classifiers = {"another MobileNet": judge, **classifiers}
+    classifiers = {"another MobileNet": judge, "the one that rejects": classifier}
     labels = np.arange(SAMPLES) % 10
     images = {}
     with Progress() as progress:
@@ -117,8 +116,9 @@ def fill(folder: Path, run: Path, classifier: Path, vq_vae: Path, judge: Path | 
     for name, path in classifiers.items():
         model = keras.saving.load_model(path, compile=False)
         plain, kept = (recognized(model, images[reject], labels) for reject in (False, True))
-        scores["recognized"][name] = {"all": plain, "kept": kept}
-        rows.append(f"| {name} | {plain:.1%} | {kept:.1%} |")
+        real = json.loads((path.parent / "test.json").read_text())["accuracy"]
+        scores["recognized"][name] = {"test": real, "all": plain, "kept": kept}
+        rows.append(f"| {name} | {real:.2%} | {plain:.1%} | {kept:.1%} |")
     write_json(scores, folder / "scores.json")
     draw_grid(images[True][:SHOWN], folder / "samples.png")
 
@@ -147,6 +147,8 @@ if __name__ == "__main__":
         default=Path("saved_models/vq_vae_digits/vq_vae_digits.keras"),
         help="in a folder beside the bundle",
     )
-    parser.add_argument("--judge", type=Path, help=".keras file of another MobileNet")
+    parser.add_argument(
+        "--judge", type=Path, required=True, help=".keras file of another run's MobileNet"
+    )
     parser.add_argument("--top-p", type=float, default=1.0, help="see PixelCNN.sample")
     main(**vars(parser.parse_args()))

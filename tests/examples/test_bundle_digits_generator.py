@@ -34,10 +34,13 @@ def test_bundle(script, tmp_path):
     (run / "log.csv").write_text("epoch,cpu_seconds\n0,60\n1,60\n")
 
     bundle = tmp_path / "models" / "generator"
-    script.main(run, tmp_path / "classifier.keras", bundle, vq_vae, None, 0.9)
+    classifier = tmp_path / "classifier.keras"
+    (tmp_path / "test.json").write_text(json.dumps({"accuracy": 0.98765}))
+    script.main(run, classifier, bundle, vq_vae, classifier, 0.9)
     card = (bundle / "README.md").read_text()
     assert "2.50 bits per code on the 9 test digits" in card
     assert "top-p 0.9" in card
+    assert "| another MobileNet | 98.77% |" in card
     assert "2 epochs;\n2 minutes of CPU time" in card
     recognized = json.loads((bundle / "scores.json").read_text())["recognized"]
     assert {0 <= share <= 1 for row in recognized.values() for share in row.values()} == {True}
