@@ -20,7 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from conv_tasnet_speed import TRAINING, keras_call, machine, torchaudio_call
+from conv_tasnet_speed import TRAINING, keras_call, torchaudio_call
+from speed_report import machine
 
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "PyTorch": "torch"}
 PARTS = {"training": TRAINING, "recordings": BACKENDS, "bfloat16": BACKENDS}

@@ -1,0 +1,71 @@
+"""How the speeds of Conv-TasNet are told: the machine, a table, a picture."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+TITLES = {
+    "inference": "inference, paper's best, 4 s",
+    "bfloat16": "inference, paper's best, 4 s, bfloat16",
+    "small": "training step, small, 2 x 4 s",
+    "paper": "training step, paper's best, 2 x 4 s",
+    "products": "the products of the inference alone",
+}
+
+
+def machine() -> dict:
+    """What the results depend on."""
+    versions = {name: _version(name) for name in ("keras", "tensorflow", "jax", "torch")}
+    model = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {"cpu": f"{os.cpu_count()} x {model[0] if model else platform.machine()}", **versions}
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def title(task):
+    kept = ", memory kept" if task.endswith("_kept") else ""
+    return TITLES[task.removesuffix("_kept")] + kept
+
+
+def table(task, times):
+    """Medians, and torchaudio's over them."""
+    from rich.table import Table
+
+    rows = Table(title(task), "seconds", "torchaudio / this")
+    for contender, seconds in times.items():
+        ratio = f"{times['torchaudio'] / seconds:.2f}" if "torchaudio" in times else ""
+        rows.add_row(contender, f"{seconds:.3f}", ratio)
+    return rows
+
+
+def draw(results, path):
+    """One panel a task, torchaudio's time over each contender's."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    results = {task: times for task, times in results.items() if "torchaudio" in times}
+    if not results:
+        return
+    figure, panels = pyplot.subplots(
+        len(results), 1, figsize=(7, 2.2 * len(results)), squeeze=False, layout="constrained"
+    )
+    for panel, (task, times) in zip(panels[:, 0], results.items(), strict=True):
+        names = list(times)[::-1]
+        bars = panel.barh(names, [times["torchaudio"] / times[name] for name in names])
+        panel.bar_label(bars, [f" {times[name]:.3f} s" for name in names])
+        panel.axvline(1, color="black", linewidth=1)
+        panel.set(title=title(task), xlabel="times as fast as torchaudio")
+        panel.margins(x=0.15)
+    figure.savefig(path, dpi=120)
