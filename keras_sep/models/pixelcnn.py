@@ -268,10 +268,12 @@ class PixelCNN(PixelCNNSteps, keras.Model):
         if condition is not None:
             x = self.condition_embedding(ops.convert_to_tensor(condition, "int32"))
             for axis, length in enumerate(shape, start=1):
-                if length is None or length % x.shape[axis]:
+                if length is None:
+                    raise ValueError("codes must have known rows and columns with a condition")
+                if length % x.shape[axis]:
                     raise ValueError(
-                        f"condition must have lengths that divide those of the codes, which must "
-                        f"be known, {tuple(shape)}, got {tuple(x.shape[1:3])}"
+                        f"condition must have lengths that divide those of the codes, "
+                        f"{tuple(shape)}, got {tuple(x.shape[1:3])}"
                     )
                 x = ops.repeat(x, length // x.shape[axis], axis=axis)
             parts.append(self.conditioner(x))
