@@ -158,7 +158,7 @@ def test_gradient_in_bfloat16(form, padding):
         def function(x, k):
             y = form(ops.cast(x, dtype), ops.cast(k, dtype), 1, 1, padding)
             assert keras.backend.standardize_dtype(y.dtype) == dtype
-            return ops.sum(ops.cast(y, "float32") * cotangent)
+            return ops.sum(ops.multiply(ops.cast(y, "float32"), cotangent))
 
         return function
 
