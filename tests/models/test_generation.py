@@ -45,9 +45,12 @@ def test_waveforms_from_sequences_of_codes():
     model = VQVAE2(num_levels=2, rank=1, **SMALL)
     priors = [PixelCNN(**PRIOR), PixelCNN(**PRIOR, condition_num_embeddings=8)]
     waveforms = model.generate(priors, 3, (32,), seed=1)
-    assert waveforms.shape == (3, 32, 3)
-    top = priors[0].sample((4, 1), 3, seed=int(np.random.SeedSequence(1).generate_state(2)[0]))
+    seeds = np.random.SeedSequence(1).generate_state(2).tolist()
+    top = priors[0].sample((4, 1), 3, seed=seeds[0])
+    bottom = priors[1].sample((8, 1), 3, condition=top, seed=seeds[1])
     assert len(np.unique(ops.convert_to_numpy(top))) > 1
+    expected = model.decode([top[..., 0], bottom[..., 0]])
+    np.testing.assert_allclose(waveforms, ops.convert_to_numpy(expected), atol=1e-5)
     with pytest.raises(ValueError, match="inpaint is for images"):
         model.inpaint(waveforms, np.ones(32, bool), priors)
 
@@ -173,8 +176,22 @@ def test_inpaint_keeps_the_codes_of_known_parts():
         (([PixelCNN(**PRIOR, num_classes=2)], 1, (8, 8)), "labels must be given: a prior has"),
         (([PixelCNN(**PRIOR)], 1, (8, 8), None, print), "labels must be given with a classifier"),
         (([PixelCNN(**PRIOR)], 1, (8, 8), 1, print, 0.0), "keep must be above 0 and at most 1"),
+        (
+            ([PixelCNN(**PRIOR, num_classes=3)], 3, (8, 8), [0, 1]),
+            r"labels must be one, or one for each of 3, got \(2,\)",
+        ),
+        (
+            ([PixelCNN(**PRIOR, condition_num_embeddings=8)], 1, (8, 8)),
+            r"priors\[0\] must be a prior of the top level",
+        ),
     ],
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         VQVAE(**SMALL).generate(*arguments)
+
+
+def test_a_prior_of_other_conditions():
+    priors = [PixelCNN(**PRIOR), PixelCNN(**PRIOR, condition_num_embeddings=7)]
+    with pytest.raises(ValueError, match=r"priors\[1\] must be conditioned on 8 codes or on none"):
+        VQVAE2(**SMALL).generate(priors, 1, (16, 16))

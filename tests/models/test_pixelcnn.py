@@ -289,6 +289,12 @@ def test_files(tmp_path):
         (lambda: PixelCNN(4, num_condition_blocks=-1), "num_condition_blocks must be at least 0"),
         (lambda: PixelCNN(**SMALL)({"labels": grids(1)}), "inputs must be codes, or a dictionary"),
         (lambda: PixelCNN(**SMALL)(grids(2, 4)), "codes must have the shape"),
+        (
+            lambda: PixelCNN(**SMALL, condition_num_embeddings=4)._context(
+                None, grids(1, 2, 2, values=4), (None, None)
+            ),
+            "codes must have known rows and columns with a condition",
+        ),
         (lambda: PixelCNN(**SMALL).sample((2, 2), 0), "batch_size must be at least 1, got 0"),
         (
             lambda: PixelCNN(**SMALL).sample((2, 2), fixed=grids(3), fixed_mask=np.ones((2, 2))),
