@@ -53,7 +53,7 @@ def compile_classifier(
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warm_up else learning_rate, (epochs - warm_up) * steps, **rise
     )
-    optimizer = keras.optimizers.AdamW(schedule)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.05)
     # Decay is for what multiplies features, not for offsets and normalizations.
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     model.compile(
@@ -67,7 +67,7 @@ def compile_classifier(
 def fit_classifier(
     model: keras.Model, training: Iterable, validation: Iterable, epochs: int, out: Path
 ) -> keras.Model:
-    """Fits, going on where an earlier run in `out` stopped; the best model by validation loss.
+    """Fits, going on where an earlier run in `out` stopped; the best model by validation accuracy.
 
     `out` receives best.keras, log.csv, curves.png and the backup.
     """
@@ -76,7 +76,7 @@ def fit_classifier(
         validation_data=validation,
         epochs=epochs,
         callbacks=[
-            keras_sep.callbacks.BestModel(out / "best.keras", "val_loss", "min"),
+            keras_sep.callbacks.BestModel(out / "best.keras", "val_accuracy", "max"),
             keras_sep.callbacks.ResumableBackup(out / "backup"),
             keras.callbacks.CSVLogger(out / "log.csv", append=True),
             keras_sep.callbacks.TrainingCurves(out / "log.csv", out / "curves.png"),

@@ -37,7 +37,7 @@ def main(corpus: Path, out: Path, epochs: int, steps: int, segment_seconds: floa
     )
     model.build((None, None))
     model.compile(
-        optimizer=keras.optimizers.Adam(1e-3, clipnorm=5.0),
+        optimizer=keras.optimizers.Adam(1e-3, global_clipnorm=5.0),
         loss=keras_sep.losses.PermutationInvariant(keras_sep.losses.SISNR()),
         metrics=[keras_sep.metrics.SISNRImprovement()],
         jit_compile=keras.backend.backend() != "torch",

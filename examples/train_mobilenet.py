@@ -169,9 +169,9 @@ def augmentation_of(flip: bool, seed: int) -> list[keras.Layer]:
     """Small turns, shifts, zooms and, where a mirrored image is of the same class, mirroring."""
     options = {"fill_mode": "nearest", "seed": seed}
     layers = [
-        keras.layers.RandomRotation(0.03, **options),
+        keras.layers.RandomRotation(0.05, **options),
         keras.layers.RandomTranslation(0.1, 0.1, **options),
-        keras.layers.RandomZoom((-0.1, 0.1), (-0.1, 0.1), **options),
+        keras.layers.RandomZoom((-0.15, 0.15), (-0.15, 0.15), **options),
     ]
     if flip:
         layers.append(keras.layers.RandomFlip("horizontal", seed=seed))

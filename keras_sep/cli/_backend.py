@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from keras_sep.cli._errors import UserError
+from keras_sep.inference.backend_name import backend_name
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -23,8 +24,8 @@ _NOTICE = re.compile(
 
 
 def check_backend() -> None:
-    """Raises `UserError` if `KERAS_BACKEND` is unknown or not installed; imports nothing."""
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    """Raises `UserError` if Keras's backend is unknown or not installed; imports nothing."""
+    name = backend_name()
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={name} is not a backend; set one of {', '.join(BACKENDS)}")
     if importlib.util.find_spec(name) is None:

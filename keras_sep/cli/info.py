@@ -87,7 +87,7 @@ def _print_mobilenet(name, model, resolution, unit):
 
 
 def _find(name):
-    from keras_sep.export.loaded_separator import read_metadata
+    from keras_sep.export.metadata import read_metadata
     from keras_sep.inference.loading import load_model, newest_version
     from keras_sep.models import ConvTasNet, MobileNet, SoundClassifier
 

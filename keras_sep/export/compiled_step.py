@@ -5,10 +5,13 @@ from collections.abc import Callable
 import keras
 
 from keras_sep.layers.backend_programs import compiled
+from keras_sep.models import ConvTasNet
 
 
 def compile_step(model: keras.Model) -> Callable:
-    """Compiles `model.step` with XLA, on PyTorch runs it without gradients.
+    """Compiles `model.step` with XLA, on PyTorch records that of a `ConvTasNet` as TorchScript.
+
+    PyTorch runs other models' as they are, without gradients.
 
     Each new shape of the inputs, as a chunk's number of samples, is compiled when it first comes.
 
@@ -19,4 +22,4 @@ def compile_step(model: keras.Model) -> Callable:
     Returns: a function of what `model.step` takes; the state may stay what it returned, the
         backend's tensors.
     """
-    return compiled(model, model.step)
+    return compiled(model, model.step, record=isinstance(model, ConvTasNet))

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from keras_sep.export.loaded_separator import read_metadata
 from keras_sep.export.loaded_signature import LoadedSignature
+from keras_sep.export.metadata import read_metadata
 
 
 class LoadedClassifier:

@@ -1,14 +1,11 @@
 """Separators loaded from SavedModels."""
 
-import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from keras_sep.export.loaded_signature import LoadedSignature
-from keras_sep.export.saved_model import METADATA
+from keras_sep.export.metadata import read_metadata
 
 
 class LoadedSeparator:
@@ -36,32 +33,6 @@ class LoadedSeparator:
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         return self._separate(mixture=np.asarray(mixture, "float32"))["sources"].numpy()
-
-
-def read_metadata(
-    path: str | os.PathLike,
-    kind: str = "separator",
-    numbers: Sequence[str] = ("num_sources", "sample_rate"),
-) -> dict:
-    """What `export_saved_model` notes of the model: class, configuration and `numbers`.
-
-    Raises:
-        ValueError: The folder is not such a SavedModel.
-    """
-    path = Path(path)
-    if not (path / "saved_model.pb").is_file():
-        raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb")
-    try:
-        metadata = json.loads((path / METADATA).read_text())
-        metadata["config"].keys()
-        for name in numbers:
-            metadata[name] = int(metadata[name])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(
-            f"{path} is not a SavedModel of a {kind}: {METADATA} is missing or damaged; "
-            "write one with keras_sep.export.export_saved_model"
-        ) from None
-    return metadata
 
 
 def load_saved_model(path: str | os.PathLike) -> LoadedSeparator:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import keras
 
-from keras_sep.export.fold_batch_norm import fold_batch_norm
-from keras_sep.export.fold_for_inference import can_fold, fold_for_inference
+from keras_sep.export.folded_batch_norm import fold_batch_norm
+from keras_sep.export.folded_conv_tasnet import can_fold, fold_for_inference
+from keras_sep.export.metadata import METADATA
 from keras_sep.models import VQVAE2, ConvTasNet, MobileNet, SoundClassifier
-
-METADATA = "assets.extra/keras_sep.json"
 
 _CHILD = """
 import sys, keras, keras_sep

@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_sep.inference.backend_name import backend_name
 from keras_sep.inference.bundled import CLASSIFIER, SEPARATOR, bundled_model
 
 
@@ -88,9 +89,7 @@ def load_model(path: Path):
 def _load(path, kind, archive=False):
     """The model of a `.keras` file, or the path of a SavedModel; `archive` of the bundled one."""
     if path is None:
-        import keras
-
-        saved_model = keras.config.backend() == "tensorflow" and not archive
+        saved_model = backend_name() == "tensorflow" and not archive
         path = bundled_model(kind.bundled, saved_model)
     if (path / "best.keras").is_file():
         path = path / "best.keras"

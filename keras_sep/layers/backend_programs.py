@@ -7,15 +7,19 @@ import keras
 from keras import ops
 
 
-def compiled(model: keras.Model, function: Callable) -> Callable:
+def compiled(model: keras.Model, function: Callable, record: bool = False) -> Callable:
     """A function that calls a built model, as the running backend's compiler runs it (XLA).
 
     Each new shape is compiled when it first comes. On PyTorch the function runs as it is, without
-    gradients.
+    gradients, or recorded as TorchScript: deprecated, but `torch.compile` takes minutes and a C++
+    compiler, and what `torch.export` gives goes through Python for each operation. PyTorch keeps
+    each recording until the process ends.
 
     Args:
         model: The model, whose weights may change between calls, but not their number.
         function: Of tensors, or lists of tensors, that returns such.
+        record: Whether PyTorch records it. For functions that take the same way whatever the
+            values, and where the last bits may differ from call to call.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -26,7 +30,11 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
     if backend == "torch":
         import torch
 
-        return torch.inference_mode()(function)
+        if not record:
+            return torch.inference_mode()(function)
+        return _run_by_shape(
+            model, lambda weights, *arguments: _record(model, function, weights, *arguments)
+        )
     import jax
 
     # Once: a model goes through all its layers for them, for half a millisecond.
@@ -48,10 +56,7 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
 def raster_loop(model: keras.Model, start_row: Callable, draw: Callable) -> Callable:
     """A function that fills rows of grids from left to right, compiled as one loop.
 
-    On PyTorch both arguments are recorded as TorchScript when a shape first comes, and its
-    interpreter runs the loop: deprecated, but `torch.compile` takes minutes and a C++ compiler, and
-    what `torch.export` gives goes through Python for each operation. PyTorch keeps each recording
-    until the process ends.
+    On PyTorch both arguments are recorded as TorchScript, and its interpreter runs the loop.
 
     Args:
         model: A built model, whose weights may change between calls, but not their number.
@@ -116,37 +121,51 @@ def _scripted_raster_loop(model, start_row, draw):
                     codes, state = self.draw(weights, codes, row, column, state, others)
             return codes, state
 
-    variables = model.variables
-
-    def record(function, *arguments):
-        def with_weights(weights, *arguments):
-            with keras.StatelessScope(list(zip(variables, weights, strict=True))):
-                return function(*arguments)
-
-        return torch.jit.trace(with_weights, arguments, check_trace=False, strict=False)
-
     def script(weights, bounds, codes, state, others):
         row = torch.zeros_like(bounds[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            # Of each shape that the recording takes as a constant, which it is.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            return torch.jit.script(
-                Loop(
-                    record(start_row, weights, codes, row, state),
-                    record(draw, weights, codes, row, row, state, others),
-                )
+        return torch.jit.script(
+            Loop(
+                _record(model, start_row, weights, codes, row, state),
+                _record(model, draw, weights, codes, row, row, state, others),
             )
+        )
 
-    loops = {}
+    return _run_by_shape(model, script)
+
+
+def _record(model, function, weights, *arguments):
+    """TorchScript of `function`, called with the weights first."""
+    import torch
+
+    variables = model.variables
+
+    def with_weights(weights, *arguments):
+        with keras.StatelessScope(list(zip(variables, weights, strict=True))):
+            return function(*arguments)
+
+    return torch.jit.trace(with_weights, (weights, *arguments), check_trace=False, strict=False)
+
+
+def _run_by_shape(model, compile_for):
+    """A function of tensors and lists of them that runs what `compile_for` made for their shapes.
+
+    `compile_for` gets the weights first, and so does what it returns.
+    """
+    import torch
+
+    variables, programs = model.variables, {}
 
     @torch.no_grad()
-    def run(bounds, codes, state, others):
+    def run(*arguments):
         weights = [variable.value.detach() for variable in variables]
-        shapes = [tuple(x.shape) for x in (codes, *state, *others)]
-        key = (str(codes.device), *shapes)
-        if key not in loops:
-            loops[key] = script(weights, bounds, codes, state, others)
-        return loops[key](weights, bounds, codes, state, others)
+        tensors = [x for part in arguments for x in (part if isinstance(part, list) else [part])]
+        key = tuple((str(x.device), *x.shape) for x in tensors)
+        if key not in programs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                # Of each shape that the recording takes as a constant, which it is.
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                programs[key] = compile_for(weights, *arguments)
+        return programs[key](weights, *arguments)
 
     return run

@@ -5,7 +5,8 @@ from keras import ops
 
 def kinds(state: list) -> list:
     """Shape without batch axis, and type, of each tensor."""
-    return [(tuple(values.shape[1:]), str(values.dtype)) for values in state]
+    # Integers: while PyTorch records, sizes are tensors, of which no two are equal.
+    return [(tuple(map(int, values.shape[1:])), str(values.dtype)) for values in state]
 
 
 def pack(state: list, state_kinds: list) -> list:

@@ -5,13 +5,13 @@
 One process a contender; they take turns in every round, with a call to warm up and one to measure,
 so that what else the machine does meets all alike. Training the paper's configuration needs some
 gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
-4 s at 8 kHz, batch 1. Training: forward, SI-SNR with permutations, backward, clipping and Adam,
-batches of 2 x 4 s. Tasks with "_kept" are the same with the allocator's settings of the command
-line in every process, torchaudio's too. bfloat16 is left out where the processor has none.
+4 s at 8 kHz, batch 1, as `Separator` runs a model from a file, or with XLA by Keras's prediction.
+Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches of 2 x 4 s. Tasks
+with "_kept" are the same with the allocator's settings of the command line in every process,
+torchaudio's too. bfloat16 is left out where the processor has none.
 
-Prints medians and ratios, writes them with machine and
-versions as JSON, and draws them. What the file holds of other tasks and contenders stays, if it is
-of the same machine and versions.
+Prints medians and ratios, writes them with machine and versions as JSON, and draws them. What the
+file holds of other tasks stays, if it is of the same machine and versions.
 """
 
 import argparse
@@ -21,9 +21,10 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from speed_report import draw, machine, table
+from speed_report import draw, earlier_results, machine, table
 from torchaudio_conv_tasnet import si_snr, torchaudio_file, torchaudio_model
 
 SAMPLES = 4 * 8000
@@ -91,7 +92,10 @@ def torchaudio_call(contender, task, batch_size):
         forward = torch.compile(model) if "compile" in contender else model
 
         def separate():
-            with torch.inference_mode(), torch.autocast(device, enabled=task == "bfloat16"):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device, torch.bfloat16, enabled=task == "bfloat16"),
+            ):
                 forward(mixture[:, None]).cpu()
 
         return separate
@@ -126,9 +130,12 @@ def keras_call(contender, task, batch_size):
         if "SavedModel" in contender:
             return saved_model_call(model, mixture, by_keras="of Keras" in contender)
         model.compile(jit_compile=jit_compile)
-        return lambda: model.predict_on_batch(mixture)
+        if contender == "TensorFlow, XLA":
+            return lambda: model.predict_on_batch(mixture)
+        separate = keras_sep.export.array_function(model)
+        return lambda: separate(mixture)
     model.compile(
-        optimizer=keras.optimizers.Adam(1e-3, clipnorm=5.0),
+        optimizer=keras.optimizers.Adam(1e-3, global_clipnorm=5.0),
         loss=keras_sep.losses.PermutationInvariant(keras_sep.losses.SISNR()),
         jit_compile=jit_compile,
     )
@@ -245,15 +252,10 @@ def by_turns(children, rounds) -> dict:
     for _ in range(rounds):
         for contender, child in children.items():
             time.sleep(0.3)  # until the threads of the one before have stopped spinning
-            print(file=child.stdin, flush=True)
+            with suppress(BrokenPipeError):  # It has ended, as `answer` will say.
+                print(file=child.stdin, flush=True)
             times[contender].append(answer(child))
     return times
-
-
-def earlier_results(path, conditions) -> dict:
-    """Seconds by task and contender that the file holds of this machine and these versions."""
-    content = json.loads(path.read_text()) if path.exists() else {}
-    return content["seconds"] if content.get("machine") == conditions else {}
 
 
 def has_bfloat16() -> bool:
@@ -292,11 +294,11 @@ def main():
         if chosen:
             with console.status("") as status:
                 new = measure(task, chosen, arguments.rounds, status)
-            results[task] = {**results.get(task, {}), **new}
-            content = {"machine": conditions, "seconds": results}
+            results[task] = new
+            content = {"machine": conditions, "results": results}
             arguments.json.write_text(json.dumps(content, indent=2) + "\n")
-            console.print(table(task, results[task]))
-    draw(results, arguments.json.with_suffix(".png"))
+            console.print(table(task, new))
+            draw(results, arguments.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Forms of the depthwise convolution beside Keras's own, over frames and over images.
+"""Depthwise convolutions of ours, and the forms they choose among, beside Keras's own.
 
     python tests/benchmarks/depthwise_conv.py [--ranks 1 2] [--backends tensorflow jax torch]
 
 On the GPU where the backend has one, and else on the CPU. Milliseconds forward, and of the
 gradients by input and kernel, for kernels 3, 5 and 7, stride 1 with several dilations, and stride
-2. "layer" is the form that `DepthwiseConv1D` or `DepthwiseConv2D` takes, `keras` that of the name
-in `keras.layers`. The contenders run by turns. Prints a table, writes JSON.
+2. "layer" is our `DepthwiseConv1D` or `DepthwiseConv2D`, "keras" that of the name in
+`keras.layers`, each without padding and with "same"; the others are bare forms. The contenders run
+by turns.
+
+Prints all rows, and by backend the worst and the median of the ratios: Keras's layer by ours, and
+the faster of the native and the shifted form by ours, which has a padding to look after besides.
+Writes JSON, with the rows of other ranks and backends that the file holds of the same machine and
+versions.
 """
 
 import argparse
@@ -19,12 +25,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from speed_report import earlier_results, machine
+
 MODES = {
     "tensorflow": {"tensorflow, graph": False, "tensorflow, XLA": True},
     "jax": {"jax": True},
     "torch": {"torch": False},
 }
-FORMS = ("keras", "layer", "shifted", "fused", "native", "rows")
+CONTENDERS = (
+    "keras",
+    "layer",
+    "keras, same",
+    "layer, same",
+    "shifted",
+    "fused",
+    "native",
+    "rows",
+)
 # The paper's hidden features at 4 s, and features of a MobileNet.
 SHAPES = {1: (1, 3999, 512), 2: (8, 56, 56, 128)}
 
@@ -33,41 +50,46 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     """Functions of inputs and kernel by name."""
     import keras
 
+    import keras_sep
     from keras_sep.layers import backend_forms, depthwise_forms
 
-    padding = ("valid", "same")[rank - 1]
-    keras_class = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)[rank - 1]
-    layer = keras_class(taps, strides, padding, dilation_rate=dilation, use_bias=False)
-    layer.build(inputs.shape)
+    def of_layer(module, padding):
+        layer = getattr(module, f"DepthwiseConv{rank}D")(
+            taps, strides=strides, padding=padding, dilation_rate=dilation, use_bias=False
+        )
+        layer.build(inputs.shape)
 
-    def by_keras(x, kernel):
-        outputs, _ = layer.stateless_call([kernel[..., None]], [], x)
-        return outputs
+        def call(x, kernel):
+            outputs, _ = layer.stateless_call([kernel[..., None]], [], x)
+            return outputs
 
-    ours = {
+        return call
+
+    layers = {
+        "keras": of_layer(keras.layers, "valid"),
+        "layer": of_layer(keras_sep.layers, "valid"),
+        "keras, same": of_layer(keras.layers, "same"),
+        "layer, same": of_layer(keras_sep.layers, "same"),
+    }
+    forms = {
         1: {
-            "layer": backend_forms.fastest,
             "shifted": depthwise_forms.shifted,
             "fused": depthwise_forms.fused,
             "native": depthwise_forms.native,
             "rows": backend_forms.rows,
         },
         2: {
-            "layer": backend_forms.fastest_2d,
             "shifted": depthwise_forms.shifted_2d,
             "fused": depthwise_forms.fused_2d,
             "native": depthwise_forms.native_2d,
         },
     }[rank]
     # Each is of some backends only.
-    ours.pop("fused" if keras.backend.backend() == "torch" else "rows", None)
-    more = (padding,) if rank == 2 else ()
-    return {
-        "keras": by_keras,
-        **{
-            name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)
-            for name, form in ours.items()
-        },
+    forms.pop("fused" if keras.backend.backend() == "torch" else "rows", None)
+    more = ("valid",) if rank == 2 else ()
+    return layers | {
+        name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)
+        for name, form in forms.items()
     }
 
 
@@ -116,7 +138,8 @@ def _forward(function, inputs, kernel, jit):
         import tensorflow as tf
 
         compiled = tf.function(function, jit_compile=jit)
-        return lambda: compiled(*arrays)
+        # Copied, as a GPU goes on by itself.
+        return lambda: [x.numpy() for x in tf.nest.flatten(compiled(*arrays))]
     import torch
 
     def call():
@@ -170,14 +193,14 @@ def main():
     parser.add_argument("--ranks", nargs="+", type=int, choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--backends", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--kernels", nargs="+", type=int, default=[3, 5, 7])
-    parser.add_argument("--dilations", nargs="+", type=int, default=[1, 2, 8, 32, 128])
+    parser.add_argument("--dilations", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64, 128])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("out/depthwise_conv.json"))
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         # Over images, dilations beyond a few pixels are not in use.
-        dilations = [d for d in arguments.dilations if arguments.child == 1 or d <= 2]
+        dilations = [d for d in arguments.dilations if arguments.child == 1 or d <= 4]
         for row in measure(arguments.child, arguments.kernels, dilations, arguments.repeats):
             print(json.dumps(row), flush=True)
         return
@@ -185,10 +208,16 @@ def main():
     from rich.console import Console
     from rich.table import Table
 
-    rows = []
-    console = Console()
+    console, conditions = Console(), machine()
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    for rank, backend in itertools.product(arguments.ranks, arguments.backends):
+    measured = list(itertools.product(arguments.ranks, arguments.backends))
+    rows = [
+        row
+        for row in earlier_results(arguments.json, conditions) or []
+        if (row["rank"], backend_of(row)) not in measured
+    ]
+    failed = []
+    for rank, backend in measured:
         child = subprocess.Popen(
             [sys.executable, __file__, "--child", str(rank), *sys.argv[1:]],
             env={**os.environ, "KERAS_BACKEND": backend},
@@ -201,16 +230,47 @@ def main():
                 if line.startswith("{"):
                     rows.append(json.loads(line))
                     status.update(f"measuring {backend}, rank {rank}: {len(rows)} rows")
-                    arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+                    content = {"machine": conditions, "results": rows}
+                    arguments.json.write_text(json.dumps(content, indent=2) + "\n")
         if child.wait():
-            raise SystemExit(f"{backend}, rank {rank} failed; run it with --child to see why")
-    table = Table("rank", "mode", "k s d", "task", *FORMS, "keras / layer")
+            failed.append(f"{backend}, rank {rank}")
+    table = Table("rank", "mode", "k s d", "task", *CONTENDERS)
     for row in rows:
-        times = [f"{row[form]:.2f}" if form in row else "" for form in FORMS]
+        times = [f"{row[name]:.2f}" if name in row else "" for name in CONTENDERS]
         setting = f"{row['kernel']} {row['strides']} {row['dilation']}"
-        ratio = f"{row['keras'] / row['layer']:.2f}"
-        table.add_row(str(row["rank"]), row["mode"], setting, row["task"], *times, ratio)
+        table.add_row(str(row["rank"]), row["mode"], setting, row["task"], *times)
     console.print(table)
+    console.print(summary(rows))
+    if failed:
+        raise SystemExit(f"failed: {'; '.join(failed)}; run with --child RANK to see why")
+
+
+def backend_of(row):
+    return row["mode"].split(",")[0]
+
+
+def summary(rows):
+    """Least and median ratios by rank, mode and task."""
+    from rich.table import Table
+
+    ratios = {
+        "keras / layer": lambda row: row["keras"] / row["layer"],
+        "the same, same": lambda row: row["keras, same"] / row["layer, same"],
+        "best of native, shifted / layer": lambda row: (
+            min(row["native"], row["shifted"]) / row["layer"]
+        ),
+    }
+    table = Table("rank", "mode", "task", *ratios, title="least, median")
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["rank"], row["mode"], row["task"]), []).append(row)
+    for (rank, *names), group in groups.items():
+        cells = []
+        for ratio in ratios.values():
+            values = [ratio(row) for row in group]
+            cells.append(f"{min(values):.2f}, {statistics.median(values):.2f}")
+        table.add_row(str(rank), *names, *cells)
+    return table
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """Memory of training and of long recordings, time by length, and what bfloat16 changes.
 
-    python tests/benchmarks/memory_and_length.py [--parts training recordings bfloat16]
+    python tests/benchmarks/memory_and_length.py [--parts training memory lengths bfloat16]
 
 - training: the largest memory of a process during a step of the paper's best configuration, with
   batches of 4 x 4 s, less that with the runtime imported, beside torchaudio's.
-- recordings: the bundled model, with the allocator's settings of the command line; seconds of
-  computing a second of recording, whole up to 60 s and in chunks beyond, and by how much an hour
-  raises the largest memory over that of the loaded model.
-- bfloat16: SI-SNR of the bundled model's sources against those in float32.
+- memory: by how much separating a recording with the bundled model raises the largest memory over
+  that of the loaded model, in chunks of 4, 16 and 60 s, and for 10 minutes and an hour.
+- lengths: seconds of computing a second of recording, whole up to 60 s and in the default chunks
+  beyond; "spread" is the most by the least, less one.
+- bfloat16: the least SI-SNR of the bundled model's sources against those in float32.
 
-One process a row. Prints tables and writes JSON.
+Recordings with the allocator's settings of the command line. One process a figure. Prints tables
+and writes JSON; what the file holds of other parts stays, if it is of the same machine and
+versions.
 """
 
 import argparse
@@ -21,11 +24,14 @@ import time
 from pathlib import Path
 
 from conv_tasnet_speed import TRAINING, keras_call, torchaudio_call
-from speed_report import machine
+from speed_report import earlier_results, machine
 
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "PyTorch": "torch"}
-PARTS = {"training": TRAINING, "recordings": BACKENDS, "bfloat16": BACKENDS}
-LENGTHS = (1, 4, 16, 60, 600)
+PARTS = {"training": TRAINING, "memory": BACKENDS, "lengths": BACKENDS, "bfloat16": BACKENDS}
+# Seconds of chunks and of recordings.
+RECORDINGS = ((4, 600), (16, 600), (60, 600), (16, 3600))
+WHOLE, CHUNKED = (1, 4, 16, 60), 600
+RATE = 8000
 MIXTURES = Path(__file__).parents[2] / "examples/data/mixtures"
 
 
@@ -47,8 +53,24 @@ def training(contender) -> dict:
     return {"MB": resident("VmHWM") - before}
 
 
-def recordings(contender) -> dict:
-    """Seconds of computing a second, by length, and MB of an hour."""
+def memory(contender, chunk_seconds, seconds) -> dict:
+    """MB over the loaded model."""
+    import numpy as np
+
+    from keras_sep.inference import Separator
+    from keras_sep.memory import keep_freed_memory
+
+    keep_freed_memory()
+    separator = Separator(chunk_seconds=chunk_seconds)
+    rng = np.random.default_rng(0)
+    before = resident("VmRSS")
+    for _ in separator.separate_blocks(rng.normal(size=RATE) for _ in range(seconds)):
+        pass
+    return {f"{chunk_seconds} s of {seconds}": resident("VmHWM") - before}
+
+
+def lengths(contender) -> dict:
+    """Seconds of computing a second."""
     import numpy as np
 
     from keras_sep.inference import Separator
@@ -57,19 +79,11 @@ def recordings(contender) -> dict:
     keep_freed_memory()
     rng = np.random.default_rng(0)
     results = {}
-    separator = Separator()
-    separator.separate(rng.normal(size=16 * 8000))
-    before = resident("VmRSS")
-    forget_peak()
-    block = rng.normal(size=60 * 8000)
-    for _ in separator.separate_blocks(block for _ in range(60)):
-        pass
-    results["MB, an hour"] = resident("VmHWM") - before
-    for seconds in LENGTHS:
-        separator = Separator(chunk_seconds=seconds) if seconds <= 60 else Separator()
-        waveform = rng.normal(size=seconds * 8000)
+    for seconds in (*WHOLE, CHUNKED):
+        separator = Separator(chunk_seconds=seconds) if seconds in WHOLE else Separator()
+        waveform = rng.normal(size=seconds * RATE)
         times = []
-        for _ in range(2 + 60 // seconds):
+        for _ in range(3 + 60 // seconds):
             start = time.perf_counter()
             separator.separate(waveform)
             times.append((time.perf_counter() - start) / seconds)
@@ -78,7 +92,7 @@ def recordings(contender) -> dict:
 
 
 def bfloat16(contender) -> dict:
-    """dB, the least over the bundled mixtures."""
+    """dB, the least over the sources of the bundled mixtures."""
     import numpy as np
     import soundfile
 
@@ -86,12 +100,20 @@ def bfloat16(contender) -> dict:
 
     mixtures = [soundfile.read(path)[0] for path in sorted(MIXTURES.glob("*/mixture.wav"))]
     exact, rough = (keras_sep.inference.Separator(dtype=dtype) for dtype in ("float32", "bfloat16"))
-    si_snr = keras_sep.losses.SISNR()
     values = []
     for mixture in mixtures:
-        sources, approximate = (s.separate(mixture[: 4 * 8000])[None] for s in (exact, rough))
-        values.append(-float(np.max(si_snr(sources, approximate))))
-    return {"dB": min(values)}
+        sources, approximate = (s.separate(mixture[: 4 * RATE]) for s in (exact, rough))
+        values += [si_snr(*pair) for pair in zip(sources, approximate, strict=True)]
+    return {"dB": float(np.min(values))}
+
+
+def si_snr(reference, estimate) -> float:
+    """dB."""
+    import numpy as np
+
+    reference, estimate = reference - reference.mean(), estimate - estimate.mean()
+    target = (estimate @ reference) / (reference @ reference) * reference
+    return 10 * np.log10((target @ target) / np.square(estimate - target).sum())
 
 
 def resident(name) -> float:
@@ -106,45 +128,66 @@ def forget_peak():
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def in_child(part, contender, *numbers) -> dict:
+    child = subprocess.run(
+        [sys.executable, __file__, "--child", part, contender, *map(str, numbers)],
+        env={**os.environ, "KERAS_BACKEND": PARTS[part][contender]},
+        capture_output=True,
+        text=True,
+    )
+    if child.returncode:
+        raise SystemExit(f"{part}: {contender} failed:\n{child.stderr[-2000:]}")
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def with_ratios(part, rows) -> dict:
+    """The rows of a table, with what is compared."""
+    if part == "training" and "torchaudio" in rows:
+        least = rows["torchaudio"]["MB"]
+        return {name: {**row, "/ torchaudio": row["MB"] / least} for name, row in rows.items()}
+    if part == "lengths":
+        return {
+            name: {**row, "spread": max(row.values()) / min(row.values()) - 1}
+            for name, row in rows.items()
+        }
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--contenders", nargs="+")
+    parser.add_argument("--contenders", nargs="+", choices=sorted({*TRAINING, *BACKENDS}))
     parser.add_argument("--json", type=Path, default=Path("out/memory_and_length.json"))
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        part, contender = arguments.child
-        print(json.dumps(globals()[part](contender)))
+        part, contender, *numbers = arguments.child
+        print(json.dumps(globals()[part](contender, *map(int, numbers))))
         return
 
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    results = {"machine": machine()}
+    console, conditions = Console(), machine()
+    results = earlier_results(arguments.json, conditions)
     for part in arguments.parts:
         rows = results[part] = {}
-        for contender, backend in PARTS[part].items():
+        for contender in PARTS[part]:
             if contender not in (arguments.contenders or PARTS[part]):
                 continue
-            with console.status(f"{part}: {contender}"):
-                child = subprocess.run(
-                    [sys.executable, __file__, "--child", part, contender],
-                    env={**os.environ, "KERAS_BACKEND": backend},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    check=True,
-                )
-            rows[contender] = json.loads(child.stdout.splitlines()[-1])
-        columns = list(next(iter(rows.values()), {}))
+            rows[contender] = {}
+            for case in RECORDINGS if part == "memory" else [()]:
+                with console.status(" ".join([part, contender, *map(str, case)])):
+                    rows[contender] |= in_child(part, contender, *case)
+        shown = with_ratios(part, rows)
+        columns = list(next(iter(shown.values()), {}))
         table = Table(part, *columns)
-        for contender, row in rows.items():
+        for contender, row in shown.items():
             table.add_row(contender, *[f"{row[column]:.4g}" for column in columns])
         console.print(table)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        content = {"machine": conditions, "results": results}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

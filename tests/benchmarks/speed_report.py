@@ -1,5 +1,6 @@
 """How the speeds of Conv-TasNet are told: the machine, a table, a picture."""
 
+import json
 import os
 import platform
 from importlib import metadata
@@ -32,6 +33,12 @@ def _version(name):
         return "missing"
 
 
+def earlier_results(path, conditions) -> dict:
+    """What the file holds, if it is of this machine and these versions."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    return content["results"] if content.get("machine") == conditions else {}
+
+
 def title(task):
     kept = ", memory kept" if task.endswith("_kept") else ""
     return TITLES[task.removesuffix("_kept")] + kept
@@ -41,10 +48,11 @@ def table(task, times):
     """Medians, and torchaudio's over them."""
     from rich.table import Table
 
-    rows = Table(title(task), "seconds", "torchaudio / this")
+    peers = [name for name in ("torchaudio", "torchaudio, torch.compile") if name in times]
+    rows = Table(title(task), "seconds", *[f"{name} / this" for name in peers])
     for contender, seconds in times.items():
-        ratio = f"{times['torchaudio'] / seconds:.2f}" if "torchaudio" in times else ""
-        rows.add_row(contender, f"{seconds:.3f}", ratio)
+        ratios = [f"{times[name] / seconds:.2f}" for name in peers]
+        rows.add_row(contender, f"{seconds:.3f}", *ratios)
     return rows
 
 

@@ -44,7 +44,7 @@ def measure(jit_compile: bool, steps: int) -> dict:
     for name, (arguments, batch_size, seconds) in SETTINGS.items():
         model = keras_sep.models.ConvTasNet(**arguments)
         model.compile(
-            optimizer=keras.optimizers.Adam(1e-3, clipnorm=5.0),
+            optimizer=keras.optimizers.Adam(1e-3, global_clipnorm=5.0),
             loss=keras_sep.losses.PermutationInvariant(keras_sep.losses.SISNR()),
             jit_compile=jit_compile,
         )

@@ -93,13 +93,15 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
 @pytest.mark.parametrize(
     ("taps", "strides", "dilation", "padding"),
     [
-        (3, 1, 1, "same"),
-        (3, 1, 16, "same"),
-        (5, 1, 2, "torch"),
+        *((3, 1, 2**i, "same") for i in range(5)),
+        *((5, 1, 2**i, "torch") for i in range(4)),
+        *((7, 1, 2**i, "same") for i in range(4)),
         (4, 1, 1, "same"),
         (3, 1, 2, "valid"),
+        (3, 2, 1, "torch"),
         (3, 2, 2, "same"),
         (5, 2, 1, "torch"),
+        (7, 2, 1, "same"),
     ],
 )
 def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, padding):

@@ -1,15 +1,15 @@
-"""The folded graph against the model it was made from, on TensorFlow."""
+"""The folded function against the model it was made from."""
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_sep.export import fold_for_inference
+from keras_sep.export.function_of_arrays import array_function
 from keras_sep.models import ConvTasNet
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="a graph of TensorFlow"
-)
+BACKEND = keras.backend.backend()
 
 
 def varied_model(**arguments):
@@ -25,17 +25,14 @@ def varied_model(**arguments):
 
 
 def assert_same(model, lengths):
-    import tensorflow as tf
-
-    folded = tf.function(
-        fold_for_inference(model), input_signature=[tf.TensorSpec((None, None), tf.float32)]
-    )
+    folded = array_function(model)
+    assert (folded == model.predict_on_batch) == (BACKEND == "jax")  # XLA does it by itself
     rng = np.random.default_rng(1)
     # Examples of different level, as each has statistics of its own.
     for samples in lengths:
         mixture = (rng.normal(size=(3, samples)) * [[1e-3], [1], [50]]).astype("float32")
-        expected = model(mixture).numpy()
-        error = np.abs(folded(tf.constant(mixture)).numpy() - expected).max((1, 2))
+        expected = ops.convert_to_numpy(model(mixture))
+        error = np.abs(folded(mixture) - expected).max((1, 2))
         assert (error <= 1e-4 * np.abs(expected).max((1, 2))).all(), samples
 
 
@@ -64,8 +61,16 @@ def test_a_channel_that_a_norm_switches_off():
 
 
 def test_other_models_are_refused():
+    if BACKEND == "jax":
+        with pytest.raises(ValueError, match=r"on TensorFlow or PyTorch, .* on jax"):
+            fold_for_inference(varied_model())
     causal = varied_model(causal=True, normalization="cumulative")
     with pytest.raises(ValueError, match="normalization 'cumulative'"):
         fold_for_inference(causal)
     with pytest.raises(ValueError, match="dtype bfloat16"):
         fold_for_inference(varied_model(dtype="mixed_bfloat16"))
+
+
+def test_what_is_not_folded_goes_through_keras():
+    causal = varied_model(causal=True, normalization="cumulative")
+    assert array_function(causal) == causal.predict_on_batch

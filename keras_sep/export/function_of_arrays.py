@@ -1,0 +1,30 @@
+"""A separator as a function of arrays."""
+
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from keras_sep.export.folded_conv_tasnet import can_fold, fold_for_inference
+
+
+def array_function(model: keras.Model) -> Callable:
+    """A model as a function of NumPy arrays, in the form that is fastest on the running backend.
+
+    A model that `fold_for_inference` takes is folded, with the weights that it has now. Other
+    models, and JAX, have Keras's own `predict_on_batch`.
+
+    Args:
+        model: A built `ConvTasNet` or another model.
+
+    Returns: a function from inputs to outputs, arrays; new lengths of a folded model need no new
+        compilation.
+    """
+    if not can_fold(model):
+        return model.predict_on_batch
+    folded = fold_for_inference(model)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        folded = tf.function(folded, input_signature=[tf.TensorSpec((None, None), tf.float32)])
+    return lambda mixture: ops.convert_to_numpy(folded(ops.convert_to_tensor(mixture)))
