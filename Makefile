@@ -18,6 +18,9 @@ lint: .venv/installed
 
 bench: .venv/installed
 	.venv/bin/python tests/benchmarks/conv_tasnet_speed.py
+	.venv/bin/python tests/benchmarks/depthwise_conv.py
+	.venv/bin/python tests/benchmarks/memory_and_length.py
+	.venv/bin/python tests/benchmarks/start_up.py
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

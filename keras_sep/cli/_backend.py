@@ -25,7 +25,7 @@ _NOTICE = re.compile(
 
 def check_backend() -> None:
     """Raises `UserError` if Keras's backend is unknown or not installed; imports nothing."""
-    name = backend_name()
+    name = os.environ.get("KERAS_BACKEND") or backend_name()
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={name} is not a backend; set one of {', '.join(BACKENDS)}")
     if importlib.util.find_spec(name) is None:

@@ -45,7 +45,7 @@ def parts(backend: str, recording: str) -> dict:
     separator = Separator()
     lap("the model")
     for call in ("the first separation", "the second"):
-        separator.separate_file(recording, Path(recording).parent / call)
+        separator.separate_file(recording, Path(recording).parent / f"{backend}, {call}")
         lap(call)
     return times
 
