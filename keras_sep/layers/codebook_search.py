@@ -53,9 +53,11 @@ def sums_by_code(vectors, indices, weights, num_codes: int):
     Args:
         vectors: `(num_vectors, dim)`.
         indices: int32 `(num_vectors,)`.
-        weights: `(num_vectors,)`, 1 for vectors that count and 0 for others, whose values are 0.
+        weights: `(num_vectors,)`, 1 for vectors that count and 0 for others, whose values are 0;
+            None if all count.
         num_codes: Codes there are.
     """
+    weights = ops.ones_like(vectors[:, 0]) if weights is None else weights
     counts = ops.segment_sum(weights, indices, num_codes)
     return counts, ops.segment_sum(vectors, indices, num_codes)
 
@@ -65,21 +67,22 @@ def draw(vectors, weights, random):
 
     Args:
         vectors: `(num_vectors, dim)`.
-        weights: `(num_vectors,)`, 1 for vectors to draw from and 0 for others.
+        weights: `(num_vectors,)`, 1 for vectors to draw from and 0 for others; None for all.
         random: Uniform in [0, 1), `(num + 1,)`.
 
     Returns: `(num, dim)`.
     """
-    num = random.shape[0] - 1
-    ranks = ops.cumsum(weights)
+    num, num_vectors = random.shape[0] - 1, ops.shape(vectors)[0]
+    ranks = None if weights is None else ops.cumsum(weights)
+    total = ops.cast(num_vectors, "float32") if ranks is None else ranks[-1]
     # One from each of `num` parts of the vectors, the parts in turn from a random one on.
-    starts = ops.floor(ops.arange(num + 1, dtype="float32") / num * ranks[-1])
+    starts = ops.floor(ops.arange(num + 1, dtype="float32") / num * total)
     drawn = starts[:-1] + ops.floor(random[1:] * (starts[1:] - starts[:-1]))
     first = ops.cast(random[0] * num, "int32")
     drawn = ops.take(drawn, (ops.arange(num, dtype="int32") + first) % num)
-    indices = ops.searchsorted(ranks, drawn, side="right")
-    last = ops.shape(vectors)[0] - 1
-    return ops.take(vectors, ops.minimum(ops.cast(indices, "int32"), last), axis=0)
+    if ranks is not None:
+        drawn = ops.searchsorted(ranks, drawn, side="right")
+    return ops.take(vectors, ops.minimum(ops.cast(drawn, "int32"), num_vectors - 1), axis=0)
 
 
 def k_means(vectors, weights, random):

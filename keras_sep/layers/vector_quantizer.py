@@ -178,7 +178,7 @@ class VectorQuantizer(keras.layers.Layer):
         """
         vectors = self._vectors(inputs, mask)
         flat = ops.reshape(ops.stop_gradient(vectors), (-1, vectors.shape[-1]))
-        weights = ops.ones_like(flat[:, 0])
+        weights = None
         if mask is not None:
             weights = ops.cast(ops.reshape(mask, (-1,)), "float32")
             flat = flat * weights[:, None]
@@ -287,7 +287,9 @@ class VectorQuantizer(keras.layers.Layer):
         sums = decay * self.sums + (1 - decay) * sum_over_replicas(sums)
         if self.restart_threshold is not None:
             random = keras.random.uniform((self.num_embeddings + 1,), seed=self.seed_generator)
-            dead = ops.logical_and(counts < self.restart_threshold, ops.any(weights > 0))
+            dead = counts < self.restart_threshold
+            if weights is not None:
+                dead = ops.logical_and(dead, ops.any(weights > 0))
             fresh = max(1.0, self.restart_threshold)
             drawn = draw(flat, weights, random)
             counts = ops.where(dead, fresh, counts)

@@ -75,6 +75,20 @@ def test_draws_are_different_vectors_that_count(sizes, seed):
     assert len(set(drawn)) == min(num, int(weights.sum()))
 
 
+@pytest.mark.parametrize(("num_vectors", "num"), [(40, 5), (6, 12), (12, 12)])
+def test_without_weights_all_vectors_count(num_vectors, num):
+    rng = np.random.default_rng(num)
+    vectors, random = normal(num_vectors, 2), rng.random(num + 1).astype("float32")
+    weights = np.ones(num_vectors, "float32")
+    expected = run(draw, vectors, weights, random)
+    drawn = run(lambda vectors, random: draw(vectors, None, random), vectors, random)
+    np.testing.assert_array_equal(drawn, expected)
+    expected = run(k_means, vectors, weights, random)
+    clusters = run(lambda vectors, random: k_means(vectors, None, random), vectors, random)
+    for ours, theirs in zip(clusters, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
 def test_draws_are_uniform():
     """The first and the last one drawn are each of 8 vectors about equally often."""
     rng = np.random.default_rng(0)
