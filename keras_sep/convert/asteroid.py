@@ -10,6 +10,7 @@ from keras_sep.models import ConvTasNet
 
 # asteroid's cLN normalizes each frame by itself; its cgLN is the paper's cLN.
 _NORMALIZATIONS = {"gLN": "global", "cLN": "layer", "cgLN": "cumulative", "bN": "batch"}
+_CAUSAL_NORMALIZATIONS = ("cLN", "cgLN")
 _ACTIVATIONS = {
     **{name: name for name in ("linear", "relu", "leaky_relu", "sigmoid", "tanh", "gelu")},
     "swish": "silu",
@@ -77,11 +78,13 @@ def from_asteroid(
         )
     if conf["model_name"] != "ConvTasNet":
         raise ValueError(f"checkpoint must be of a ConvTasNet, got {conf['model_name']}")
-    args = {"stride": None, "causal": False, "conv_kernel_size": 3, **conf["model_args"]}
+    args = {"stride": 8, "causal": False, "conv_kernel_size": 3, **conf["model_args"]}
     missing = {*_ARGUMENTS, *_OTHER_ARGUMENTS} - args.keys()
     if missing:
         raise ValueError(f"checkpoint has no {', '.join(sorted(missing))} among its model_args")
     _check_supported(args)
+    if args["causal"] and args["norm_type"] not in _CAUSAL_NORMALIZATIONS:
+        args["norm_type"] = "cLN"  # As asteroid does.
     model = ConvTasNet(
         **{ours: args[theirs] for theirs, ours in _ARGUMENTS.items()},
         sample_rate=round(args.get("sample_rate") or 8000),
@@ -111,10 +114,16 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
 
     Raises:
         ImportError: `path` is given and PyTorch is not installed.
-        ValueError: asteroid has no such activation, and the message names the argument; or `model`
-            is of another kind or not built.
+        ValueError: asteroid has no such activation or causal normalization, and the message names
+            the argument; or `model` is of another kind or not built.
     """
     check_model(model)
+    norm_type = _theirs(model, "normalization", _NORMALIZATIONS)
+    if model.causal and norm_type not in _CAUSAL_NORMALIZATIONS:
+        raise ValueError(
+            f"asteroid has no causal ConvTasNet with normalization={model.normalization!r}; "
+            "it takes 'layer' or 'cumulative'"
+        )
     checkpoint = {
         "model_name": "ConvTasNet",
         "model_args": {
@@ -122,7 +131,7 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
             "fb_name": "free",
             "sample_rate": float(model.sample_rate),
             "skip_chan": model.skip_dim or 0,
-            "norm_type": _theirs(model, "normalization", _NORMALIZATIONS),
+            "norm_type": norm_type,
             "mask_act": _theirs(model, "mask_activation", _MASK_ACTIVATIONS),
             "encoder_activation": _theirs(model, "encoder_activation", _ENCODER_ACTIVATIONS),
         },

@@ -89,15 +89,28 @@ def test_a_model_trained_here_goes_there_and_back(tmp_path):
     assert (back.sample_rate, back.num_sources, back.padding) == (16000, 3, "valid")
 
 
+def assert_equal_weights(ours, theirs):
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
+
+
+def test_arguments_mean_what_they_do_in_asteroid():
+    whole = convert.read_checkpoint(FIXTURES / "asteroid_frame_causal.pth")
+    args = whole["model_args"] | {"norm_type": "gLN", "stride": None}
+    model = convert.from_asteroid(whole["state_dict"], args)
+    assert (model.normalization, model.strides) == ("layer", 8)
+    assert_equal_weights(model, convert.from_asteroid(whole))
+    whole = convert.read_checkpoint(FIXTURES / "asteroid_wide.pth")
+    args = {name: value for name, value in whole["model_args"].items() if name != "stride"}
+    assert convert.from_asteroid(whole["state_dict"], args).strides == 8
+
+
 def test_a_state_dict_of_asteroid_alone():
     whole = convert.read_checkpoint(FIXTURES / "asteroid_encoder_relu.pth")
     state = {name: value.astype("float64") for name, value in whole["state_dict"].items()}
     alone = convert.from_asteroid(state, model_args=whole["model_args"])
     assert (alone.encoder_activation, alone.mask_activation) == ("relu", "linear")
-    for ours, theirs in zip(alone.weights, convert.from_asteroid(whole).weights, strict=True):
-        np.testing.assert_array_equal(
-            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
-        )
+    assert_equal_weights(alone, convert.from_asteroid(whole))
     with pytest.raises(ValueError, match=r"state_dict alone, .* give from_asteroid its model_args"):
         convert.from_asteroid(state)
     with pytest.raises(ValueError, match="this checkpoint has its own"):
@@ -160,6 +173,7 @@ def test_a_misshapen_tensor_that_is_not_used_is_refused_by_its_shape():
         ({"mask_activation": "log_sigmoid"}, "mask_activation='log_sigmoid'; it takes 'linear'"),
         ({"encoder_activation": "elu"}, "encoder_activation='elu'; it takes None, 'linear'"),
         ({"encoder_activation": "softmax"}, "encoder_activation='softmax'"),
+        ({"normalization": "batch", "causal": True}, "no causal .* normalization='batch'"),
     ],
     ids=str,
 )
