@@ -54,7 +54,8 @@ def test_outputs_equal_the_originals(path):
         sources = run(model, script.mixture(length)[None])[0]
         assert sources.shape == (model.num_sources, length)
         kept = sources[:, script.positions(length)]
-        np.testing.assert_allclose(kept, samples, rtol=0, atol=1e-4 * np.abs(samples).max())
+        # GELU and its approximation by tanh differ by more.
+        np.testing.assert_allclose(kept, samples, rtol=0, atol=1e-5 * np.abs(samples).max())
 
 
 @pytest.mark.parametrize("path", CHECKPOINTS, ids=lambda path: path.stem)
