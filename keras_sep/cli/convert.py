@@ -46,7 +46,7 @@ def convert(
     try:
         if to is None:
             checkpoint = weights.read_checkpoint(source)
-            if "model_args" in checkpoint:
+            if checkpoint.keys() & {"model_args", "encoder.filterbank._filters"}:
                 model = weights.from_asteroid(checkpoint)
             else:
                 model = weights.from_torchaudio(

@@ -10,11 +10,19 @@ from keras_sep.models import ConvTasNet
 
 # asteroid's cLN normalizes each frame by itself; its cgLN is the paper's cLN.
 _NORMALIZATIONS = {"gLN": "global", "cLN": "layer", "cgLN": "cumulative", "bN": "batch"}
-_MASK_ACTIVATIONS = {
-    **{name: name for name in ("sigmoid", "relu", "softmax", "linear", "tanh", "gelu")},
+_CAUSAL_NORMALIZATIONS = ("cLN", "cgLN")
+_ACTIVATIONS = {
+    **{name: name for name in ("linear", "relu", "leaky_relu", "sigmoid", "tanh", "gelu")},
     "swish": "silu",
-    "log_sigmoid": "log_sigmoid",
 }
+_MASK_ACTIVATIONS = {**_ACTIVATIONS, "softmax": "softmax"}
+_ENCODER_ACTIVATIONS = {None: None, **_ACTIVATIONS}
+# asteroid's other activations, and why they are refused.
+_REASONS = {
+    "prelu": "its slope is a weight, and activations here have none",
+    "softmax": "asteroid takes the encoder's over the examples of a batch",
+}
+_ENCODER = "encoder.filterbank._filters"
 _ARGUMENTS = {
     "n_src": "num_sources",
     "n_filters": "filters",
@@ -27,24 +35,41 @@ _ARGUMENTS = {
     "n_repeats": "num_repeats",
     "causal": "causal",
 }
+_OTHER_ARGUMENTS = ("skip_chan", "norm_type", "mask_act")
+_OPTIONAL_ARGUMENTS = ("sample_rate", "encoder_activation", "fb_name", "in_chan", "out_chan")
 
 
-def from_asteroid(checkpoint: str | os.PathLike | dict) -> ConvTasNet:
+def from_asteroid(
+    checkpoint: str | os.PathLike | dict, model_args: dict | None = None
+) -> ConvTasNet:
     """A model with the weights of an `asteroid.models.ConvTasNet`.
 
-    Its outputs equal asteroid's: the padding is "valid".
+    Its outputs equal asteroid's: the padding is "valid". All activations of asteroid are taken
+    but "prelu", which has a weight, and "softmax" of the encoder.
 
     Args:
-        checkpoint: What asteroid's `serialize` makes, a dictionary with `model_args` and
-            `state_dict` (of arrays), or the file it was saved to (`pytorch_model.bin`,
-            `model.pth`).
+        checkpoint: What asteroid's `serialize` makes, a dictionary with `model_name`, `model_args`
+            and `state_dict` (of arrays), or the file it was saved to (`pytorch_model.bin`,
+            `model.pth`). Or a `state_dict` alone, a dictionary of arrays or a file.
+        model_args: For a `state_dict` alone, the arguments of asteroid's model by their names
+            there: n_src, n_filters, kernel_size, bn_chan, hid_chan, skip_chan, n_blocks,
+            n_repeats, norm_type and mask_act, and where they are not asteroid's defaults stride,
+            conv_kernel_size, causal, encoder_activation and sample_rate.
 
     Raises:
         ImportError: `checkpoint` is a file and PyTorch is not installed.
         ValueError: The file cannot be read, is of another model, has an option that is not
-            supported, or its tensors do not fit its arguments.
+            supported, or its tensors do not fit its arguments; or `model_args` is missing, or
+            given to a checkpoint that has its own.
     """
     conf = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
+    if model_args is not None:
+        conf = _with_arguments(conf, model_args)
+    elif _ENCODER in conf:
+        raise ValueError(
+            "checkpoint is a state_dict alone, which does not tell a model's options; give "
+            "from_asteroid its model_args too, such as n_src"
+        )
     missing = {"model_name", "model_args", "state_dict"} - conf.keys()
     if missing:
         raise ValueError(
@@ -53,27 +78,25 @@ def from_asteroid(checkpoint: str | os.PathLike | dict) -> ConvTasNet:
         )
     if conf["model_name"] != "ConvTasNet":
         raise ValueError(f"checkpoint must be of a ConvTasNet, got {conf['model_name']}")
-    args = {"stride": None, "causal": False, "conv_kernel_size": 3, **conf["model_args"]}
-    missing = {*_ARGUMENTS, "skip_chan", "norm_type", "mask_act"} - args.keys()
+    args = {"stride": 8, "causal": False, "conv_kernel_size": 3, **conf["model_args"]}
+    missing = {*_ARGUMENTS, *_OTHER_ARGUMENTS} - args.keys()
     if missing:
         raise ValueError(f"checkpoint has no {', '.join(sorted(missing))} among its model_args")
     _check_supported(args)
+    if args["causal"] and args["norm_type"] not in _CAUSAL_NORMALIZATIONS:
+        args["norm_type"] = "cLN"  # As asteroid does.
     model = ConvTasNet(
         **{ours: args[theirs] for theirs, ours in _ARGUMENTS.items()},
         sample_rate=round(args.get("sample_rate") or 8000),
         skip_dim=args["skip_chan"] or None,
         normalization=_NORMALIZATIONS[args["norm_type"]],
         mask_activation=_MASK_ACTIVATIONS[args["mask_act"]],
-        encoder_activation=args.get("encoder_activation"),
+        encoder_activation=_ENCODER_ACTIVATIONS[args.get("encoder_activation")],
         padding="valid",
     )
     model.build((None, None))
     state = {name: np.asarray(tensor) for name, tensor in conf["state_dict"].items()}
-    unused = _unused(model)
-    for name, value in unused.items():
-        if name in state and state[name].shape == value.shape:
-            del state[name]
-    set_tensors(model, _names(model), state)
+    set_tensors(model, _names(model), state, _unused(model))
     return model
 
 
@@ -91,11 +114,16 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
 
     Raises:
         ImportError: `path` is given and PyTorch is not installed.
-        ValueError: `model` is of another kind or not built.
+        ValueError: asteroid has no such activation or causal normalization, and the message names
+            the argument; or `model` is of another kind or not built.
     """
     check_model(model)
-    norms = {ours: theirs for theirs, ours in _NORMALIZATIONS.items()}
-    masks = {ours: theirs for theirs, ours in _MASK_ACTIVATIONS.items()}
+    norm_type = _theirs(model, "normalization", _NORMALIZATIONS)
+    if model.causal and norm_type not in _CAUSAL_NORMALIZATIONS:
+        raise ValueError(
+            f"asteroid has no causal ConvTasNet with normalization={model.normalization!r}; "
+            "it takes 'layer' or 'cumulative'"
+        )
     checkpoint = {
         "model_name": "ConvTasNet",
         "model_args": {
@@ -103,9 +131,9 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
             "fb_name": "free",
             "sample_rate": float(model.sample_rate),
             "skip_chan": model.skip_dim or 0,
-            "norm_type": norms[model.normalization],
-            "mask_act": masks[model.mask_activation],
-            "encoder_activation": model.encoder_activation,
+            "norm_type": norm_type,
+            "mask_act": _theirs(model, "mask_activation", _MASK_ACTIVATIONS),
+            "encoder_activation": _theirs(model, "encoder_activation", _ENCODER_ACTIVATIONS),
         },
         "state_dict": {**to_tensors(model, _names(model)), **_unused(model)},
     }
@@ -114,9 +142,34 @@ def to_asteroid(model: ConvTasNet, path: str | os.PathLike | None = None) -> dic
     return checkpoint
 
 
+def _with_arguments(state, model_args):
+    if "model_args" in state:
+        raise ValueError("model_args are for a state_dict alone; this checkpoint has its own")
+    known = {*_ARGUMENTS, *_OTHER_ARGUMENTS, *_OPTIONAL_ARGUMENTS}
+    unknown = [name for name in model_args if name not in known]
+    if unknown:
+        raise ValueError(
+            f"model_args has {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    return {"model_name": "ConvTasNet", "model_args": model_args, "state_dict": state}
+
+
+def _theirs(model, argument, ours_by_theirs):
+    """What asteroid calls the value of a model's argument."""
+    theirs = {ours: name for name, ours in ours_by_theirs.items()}
+    # Keras has two names for it.
+    value = "silu" if getattr(model, argument) == "swish" else getattr(model, argument)
+    if value not in theirs:
+        raise ValueError(
+            f"asteroid has no ConvTasNet with {argument}={value!r}; "
+            f"it takes {', '.join(map(repr, theirs))}"
+        )
+    return theirs[value]
+
+
 def _names(model):
     return Names(
-        encoder="encoder.filterbank._filters",
+        encoder=_ENCODER,
         input_norm="masker.bottleneck.0",
         bottleneck="masker.bottleneck.1",
         block="masker.TCN.{i}.shared_block",
@@ -152,11 +205,12 @@ def _check_supported(args):
         "out_chan": (None, args.get("n_filters")),
         "norm_type": tuple(_NORMALIZATIONS),
         "mask_act": tuple(_MASK_ACTIVATIONS),
-        "encoder_activation": (None, "linear", "relu", "sigmoid", "tanh"),
+        "encoder_activation": tuple(_ENCODER_ACTIVATIONS),
     }
     for name, allowed in supported.items():
         if name in args and args[name] not in allowed:
+            reason = f" ({_REASONS[args[name]]})" if args[name] in _REASONS else ""
             raise ValueError(
-                f"checkpoint has {name}={args[name]!r}, which is not supported; "
+                f"checkpoint has {name}={args[name]!r}, which is not supported{reason}; "
                 f"supported are {', '.join(map(repr, allowed))}"
             )

@@ -69,14 +69,21 @@ def to_tensors(model: ConvTasNet, names: Names) -> dict[str, np.ndarray]:
     return tensors
 
 
-def set_tensors(model: ConvTasNet, names: Names, given: dict[str, np.ndarray]) -> None:
-    """Gives a built model the weights under these names.
+def set_tensors(
+    model: ConvTasNet,
+    names: Names,
+    given: dict[str, np.ndarray],
+    unused: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Gives a built model the weights under these names; `unused` may be given besides.
 
     Raises:
         ValueError: Tensors are missing, left over or of another shape; the message names them.
             The model is as before.
     """
-    check_tensors(given, {name: t.shape for name, t in to_tensors(model, names).items()})
+    optional = {name: tensor for name, tensor in (unused or {}).items() if name in given}
+    expected = {**to_tensors(model, names), **optional}
+    check_tensors(given, {name: tensor.shape for name, tensor in expected.items()})
     for tensor in _tensors(model, names):
         pieces = [_FROM_TORCH[tensor.layout](given[name]) for name in tensor.names]
         value = np.concatenate(pieces, axis=-1)

@@ -22,6 +22,7 @@ _NAMES = Names(
     norm=("weight", "bias"),
 )
 _BLOCK = "mask_generator.conv_layers.{i}.conv_layers.0.weight"
+_EVEN = "an even number is needed, as torchaudio pads odd ones differently"
 
 
 def from_torchaudio(
@@ -45,7 +46,8 @@ def from_torchaudio(
     Raises:
         ImportError: `checkpoint` is a file and PyTorch is not installed.
         ValueError: The file cannot be read, the tensors are of another model, or the number of
-            blocks in them is no multiple of `num_blocks`.
+            blocks in them is no multiple of `num_blocks`, or the encoder's kernel has an odd number
+            of samples, at whose ends torchaudio pads differently.
     """
     state = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
     state = {name: np.asarray(tensor) for name, tensor in state.items()}
@@ -62,6 +64,8 @@ def from_torchaudio(
         raise ValueError(
             f"checkpoint must be the state_dict of a torchaudio ConvTasNet; what is wrong: {error}"
         ) from None
+    if kernel_size % 2:
+        raise ValueError(f"checkpoint has kernels of {kernel_size} samples; {_EVEN}")
     if num_blocks < 1 or count % num_blocks:
         raise ValueError(f"num_blocks must divide the {count} blocks given, got {num_blocks}")
     model = ConvTasNet(
@@ -89,8 +93,8 @@ def to_torchaudio(
 
     Args:
         model: A built model of the kind that torchaudio has: global normalization, as many skip
-            as bottleneck channels, sigmoid or ReLU masks, strides of half the kernel, "same"
-            padding, not causal.
+            as bottleneck channels, sigmoid or ReLU masks, an even kernel and strides of half of it,
+            "same" padding, not causal.
         path: Where to write it with `torch.save`, or None.
 
     Returns: NumPy arrays by name.
@@ -115,6 +119,8 @@ def to_torchaudio(
                 f"torchaudio has no ConvTasNet with {argument}={getattr(model, argument)!r}; "
                 f"it takes {' or '.join(map(repr, allowed))}"
             )
+    if model.kernel_size % 2:
+        raise ValueError(f"model has kernel_size={model.kernel_size}; {_EVEN}")
     state = to_tensors(model, _NAMES)
     if path is not None:
         write_checkpoint(state, path)

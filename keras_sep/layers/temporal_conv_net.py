@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_sep.layers.activations import get_activation
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.normalization import (
     check_normalization,
@@ -16,6 +17,7 @@ from keras_sep.layers.temporal_block import TemporalBlock
 MASK_ACTIVATIONS = (
     "sigmoid",
     "relu",
+    "leaky_relu",
     "softmax",
     "linear",
     "tanh",
@@ -43,7 +45,7 @@ class TemporalConvNet(keras.layers.Layer):
         num_repeats: Stacks (R).
         normalization: "global", "cumulative", "layer" or "batch".
         mask_activation: "sigmoid", "relu" or "softmax" (over the sources), as published; or
-            "linear", "tanh", "silu", "gelu" or "log_sigmoid".
+            "linear", "leaky_relu" (of slope 0.01), "tanh", "silu", "gelu" or "log_sigmoid".
         causal: Whether masks see past frames only.
 
     Input: `(batch, frames, filters)`. Output: masks `(batch, num_sources, frames, filters)`.
@@ -174,7 +176,7 @@ class TemporalConvNet(keras.layers.Layer):
     def _activate(self, masks):
         if self.mask_activation == "softmax":
             return ops.softmax(masks, axis=1)
-        return keras.activations.get(self.mask_activation)(masks)
+        return get_activation(self.mask_activation)(masks)
 
     def compute_output_shape(self, input_shape):
         batch, frames, filters = input_shape

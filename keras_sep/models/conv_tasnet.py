@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_sep.layers import TemporalConvNet, WaveformDecoder, WaveformEncoder
+from keras_sep.layers.activations import get_activation
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.models.conv_tasnet_costs import PartCost, part_costs
 from keras_sep.models.conv_tasnet_presets import PRESETS
@@ -35,7 +36,8 @@ class ConvTasNet(keras.Model):
         mask_activation: "sigmoid", "relu", "softmax" (over the sources), or another one of
             `TemporalConvNet`.
         causal: Whether outputs depend on no later input than the encoder's window.
-        encoder_activation: Keras activation of the features, such as "relu", or None.
+        encoder_activation: Keras activation of the features, such as "relu", or None. "leaky_relu"
+            has the slope 0.01 here, not 0.2.
         padding: "same" pads the mixture, so that every sample lies in equally many frames and any
             length from one sample works. "valid" takes the frames that lie wholly inside: inputs
             need `kernel_size` samples, the edges lie in fewer frames, and the sources end in
@@ -92,7 +94,7 @@ class ConvTasNet(keras.Model):
             filters,
             kernel_size,
             self.strides,
-            activation=encoder_activation,
+            activation=get_activation(encoder_activation),
             padding=padding,
             dtype=self.dtype_policy,
             name="encoder",

@@ -31,6 +31,8 @@ SMALL = {
     "n_blocks": 3,
     "n_repeats": 2,
 }
+# Where only the activations matter.
+TINY = {"norm_type": "gLN", "n_blocks": 1, "n_repeats": 1}
 
 ASTEROID = {
     "global": {"norm_type": "gLN", "mask_act": "sigmoid"},
@@ -53,6 +55,11 @@ ASTEROID = {
     },
     "cumulative": {"norm_type": "cgLN", "mask_act": "swish", "n_src": 1, "causal": False},
     "frame_no_skip": {"norm_type": "cLN", "mask_act": "gelu", "skip_chan": 0, "causal": True},
+    "leaky_relu": {**TINY, "mask_act": "leaky_relu", "encoder_activation": "leaky_relu"},
+    **{
+        f"encoder_{name}": {**TINY, "mask_act": "sigmoid", "encoder_activation": name}
+        for name in ("sigmoid", "tanh", "gelu", "swish")
+    },
 }
 TORCHAUDIO = {
     "sigmoid": {"msk_activate": "sigmoid"},
