@@ -188,9 +188,9 @@ def train(
                 causal=causal,
                 dtype="mixed_bfloat16" if mixed_precision else None,
             )
+            model.build((None, None))
     except (ValueError, ImportError) as error:
         raise UserError(_by_options(str(error), config)) from None
-    model.build((None, None))
     model.compile(
         optimizer=_optimizer(
             optimizer, learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99

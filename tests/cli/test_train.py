@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,21 +117,24 @@ CONVERTED = {
 }
 
 
-def convert_to(path, checkpoint):
-    if checkpoint.startswith("asteroid"):
-        model = convert.from_asteroid(FIXTURES / checkpoint)
-    else:
-        model = convert.from_torchaudio(FIXTURES / checkpoint, num_blocks=3, mask_activation="relu")
-    model.save(path)
-    return model
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The models as .keras files, by the names of the checkpoints."""
+    files = {name: tmp_path_factory.mktemp("converted") / "model.keras" for name in CONVERTED}
+    asteroid, torchaudio = CONVERTED
+    convert.from_asteroid(FIXTURES / asteroid).save(files[asteroid])
+    relu = {"num_blocks": 3, "mask_activation": "relu"}
+    convert.from_torchaudio(FIXTURES / torchaudio, **relu).save(files[torchaudio])
+    return files
 
 
 @pytest.mark.parametrize("checkpoint", CONVERTED)
 def test_goes_on_from_a_converted_model(
-    checkpoint, corpus, tmp_path, monkeypatch, capsys, compiled
+    checkpoint, converted, corpus, tmp_path, monkeypatch, capsys, compiled
 ):
-    init, out = tmp_path / "converted.keras", tmp_path / "run"
-    model = convert_to(init, checkpoint)
+    init, out = tmp_path / "init.keras", tmp_path / "run"
+    shutil.copy(converted[checkpoint], init)
+    model = keras.saving.load_model(init)
     command = ["train", corpus, "--out", out, *BATCHES, "--resample", "--init", init]
     command += ["--learning-rate", 1e-12, "--epochs"]
     assert run(monkeypatch, *command, 1) == 0
@@ -147,7 +151,7 @@ def test_goes_on_from_a_converted_model(
     with open(out / "log.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
     (other,) = CONVERTED.keys() - {checkpoint}
-    convert_to(init, other)
+    shutil.copy(converted[other], init)
     capsys.readouterr()
     assert run(monkeypatch, *command, 2) == 2
     error = capsys.readouterr().err
@@ -174,11 +178,10 @@ def test_goes_on_from_a_converted_model(
     ids=str,
 )
 def test_options_that_contradict_the_first_model(
-    checkpoint, arguments, message, corpus, tmp_path, monkeypatch, capsys
+    checkpoint, arguments, message, converted, corpus, tmp_path, monkeypatch, capsys
 ):
-    init, out = tmp_path / "converted.keras", tmp_path / "run"
-    convert_to(init, checkpoint)
-    command = ["train", corpus, "--out", out, *BATCHES, "--init", init]
+    out = tmp_path / "run"
+    command = ["train", corpus, "--out", out, *BATCHES, "--init", converted[checkpoint]]
     assert run(monkeypatch, *command, *arguments) == 2
     error = capsys.readouterr().err
     assert message in error

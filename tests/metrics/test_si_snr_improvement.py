@@ -56,7 +56,7 @@ def test_a_given_mixture_is_the_unprocessed_one(num_sources):
     assert result(references, estimates, mixture=mixture) == pytest.approx(mean, abs=1e-3)
 
 
-@pytest.mark.parametrize("num_sources", [1, 2, 3])
+@pytest.mark.parametrize("num_sources", [2, 3])
 def test_in_a_fixed_order(num_sources):
     """The estimates of `case` are in another order: the mean over the sources one by one."""
     references, estimates = case(num_sources)
