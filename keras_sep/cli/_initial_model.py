@@ -40,7 +40,7 @@ def load_initial_model(path: Path, dtype: str, context: typer.Context) -> tuple:
             option = f"--{name.replace('_', '-')}"
             raise UserError(
                 f"{option} is {context.params[name]}, but {value} in the model of --init {path}; "
-                "leave it out"
+                f"leave {option} out"
             )
     return model, architecture
 
