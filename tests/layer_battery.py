@@ -11,6 +11,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 from numerics import run
+from numpy_conv_tasnet import randomize
+
+from keras_sep.layers import WaveformDecoder, WaveformEncoder
 
 BATCH = 2
 
@@ -161,6 +164,37 @@ CHECKS = [
     check_fit,
     check_mixed_precision,
 ]
+
+
+def check_stream(case):
+    """The steps of a causal layer over a random partition give what it gives for the whole."""
+    layer = case.layer()
+    encodes, decodes = (isinstance(layer, kind) for kind in (WaveformEncoder, WaveformDecoder))
+    hop, frames = layer.strides if encodes else 1, case.lengths[0]
+    time = case.input_shape.index(None) + 1
+    inputs = case.inputs(frames * hop)
+    layer.build(inputs.shape)
+    randomize(layer)
+
+    def step(x, *state):
+        return layer.step(x, list(state))
+
+    # One frame first: less than the taps reach back to.
+    cuts = np.random.default_rng(0).choice(np.arange(2, frames), 2, replace=False)
+    state = layer.initial_state(inputs.shape[:time] if decodes else BATCH)
+    pieces = []
+    for piece in np.split(inputs, [hop, *(hop * np.sort(cuts))], axis=time):
+        outputs, state = run(step, piece, *state)
+        pieces.append(tree.flatten(outputs))
+    axis = -1 if decodes else -2
+    # The samples before the first one, which the decoder gives first, are not in the whole.
+    early = layer.kernel_size - layer.strides if decodes else 0
+    for outputs, whole in zip(zip(*pieces, strict=True), numpy_of(layer, inputs), strict=True):
+        streamed = np.split(np.concatenate(outputs, axis), [early], axis)[1]
+        # The encoder's whole has frames that zeros after its end complete.
+        expected = np.split(whole, [streamed.shape[axis]], axis)[0]
+        np.testing.assert_allclose(streamed, expected, atol=1e-5)
+
 
 # TensorFlow alone writes SavedModels. It reads what the backend under test saved, exports that,
 # and computes what `outputs` holds.

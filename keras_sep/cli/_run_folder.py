@@ -25,9 +25,10 @@ def check_same_run(out: Path, config: dict, command: Callable) -> None:
         raise UserError(f"{path} is damaged; remove it, or give another --out") from None
     config = json.loads(json.dumps(config))
     defaults = {name: option.default for name, option in signature(command).parameters.items()}
-    defaults = {name: json.loads(json.dumps(defaults[name])) for name in config}
+    defaults = {name: json.loads(json.dumps(defaults[name])) for name in config.keys() & defaults}
     before = {**defaults, **before}
-    changed = sorted(name for name in config if config[name] != before[name])
+    # What is no option, as of the model that a run starts from, an earlier version did not record.
+    changed = sorted(name for name in config if config[name] != before.get(name, config[name]))
     if changed:
         raise UserError(
             f"{out} holds a run with other arguments ("

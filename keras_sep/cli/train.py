@@ -9,10 +9,12 @@ import typer
 
 from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
+from keras_sep.cli._initial_model import load_initial_model, was_given
 from keras_sep.cli._run_folder import check_same_run, record
 
 
 def train(
+    context: typer.Context,
     corpus: Annotated[
         Path,
         typer.Argument(
@@ -73,6 +75,10 @@ def train(
     ] = 0.0,
     snr_range: Annotated[float, typer.Option(help="Range of the gains in dB.")] = 5.0,
     noise: Annotated[Path | None, typer.Option(help="Folder of noise to add.")] = None,
+    noise_snr: Annotated[
+        tuple[float, float],
+        typer.Option(help="Lowest and highest ratio of speech to noise, in dB."),
+    ] = (0.0, 15.0),
     speed_change: Annotated[
         tuple[float, float], typer.Option(help="Slowest and fastest speed change of a voice.")
     ] = (1.0, 1.0),
@@ -82,7 +88,11 @@ def train(
     ] = None,
     resample: Annotated[bool, typer.Option(help="Resample files of another rate.")] = False,
     init: Annotated[
-        Path | None, typer.Option(help="A .keras file whose weights a new run starts from.")
+        Path | None,
+        typer.Option(
+            help="A .keras file, also a converted one, that a new run starts from. Its sizes, "
+            "sample rate and the like are the run's."
+        ),
     ] = None,
     mixed_precision: Annotated[bool, typer.Option(help="bfloat16 where it is safe.")] = False,
     seed: Annotated[int, typer.Option(help="Of the weights and mixtures.")] = 0,
@@ -94,12 +104,8 @@ def train(
     config = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in locals().items()
-        if name not in ("corpus", "out", "epochs", "plateau", "patience", "cooldown")
+        if name not in ("context", "corpus", "out", "epochs", "plateau", "patience", "cooldown")
     }
-    _check(num_sources, "--num-sources", 1, 6)
-    if min_sources is not None:
-        _check(min_sources, "--min-sources", 1, num_sources)
-    _check_task(num_sources, min_sources, enhance, mixit, noise)
     _check(valid_mixtures, "--valid-mixtures", 1)
     _check(epochs, "--epochs", 1)
     _check(plateau, "--plateau", 1)
@@ -108,6 +114,18 @@ def train(
     _check(seed, "--seed", 0, 2**31)
     _check(learning_rate, "--learning-rate", 0.0, 1.0)
     _check(ema, "--ema", 0.0, 0.99999)
+    if noise is None and was_given(context, "noise_snr"):
+        raise UserError("--noise-snr needs noise: give its folder with --noise")
+    model = None
+    if init is not None:
+        dtype = "bfloat16" if mixed_precision else "float32"
+        model, architecture = load_initial_model(init, dtype, context)
+        config |= architecture
+        num_sources, sample_rate = model.num_sources, model.sample_rate
+    _check(num_sources, "--num-sources", 1, 6)
+    if min_sources is not None:
+        _check(min_sources, "--min-sources", 1, num_sources)
+    _check_task(num_sources, min_sources, enhance, mixit, noise, init)
     check_same_run(out, config, train)
 
     import_keras()
@@ -125,6 +143,7 @@ def train(
         "batch_size": batch_size,
         "snr_range": snr_range,
         "noise_folder": noise,
+        "noise_snr_range": noise_snr,
         "noise_target": enhance,
         "reverberation_range": reverberation,
         "resample": resample,
@@ -153,33 +172,32 @@ def train(
         training.check_speakers()
         validation.check_speakers()
         keras.utils.set_random_seed(seed)
-        model = ConvTasNet(
-            num_sources,
-            sample_rate,
-            filters,
-            kernel_size,
-            bottleneck_dim=bottleneck_dim,
-            hidden_dim=hidden_dim,
-            skip_dim=skip_dim or None,
-            num_blocks=num_blocks,
-            num_repeats=num_repeats,
-            normalization=normalization,
-            mask_activation=mask_activation,
-            causal=causal,
-            dtype="mixed_bfloat16" if mixed_precision else None,
-        )
+        if model is None:
+            model = ConvTasNet(
+                num_sources,
+                sample_rate,
+                filters,
+                kernel_size,
+                bottleneck_dim=bottleneck_dim,
+                hidden_dim=hidden_dim,
+                skip_dim=skip_dim or None,
+                num_blocks=num_blocks,
+                num_repeats=num_repeats,
+                normalization=normalization,
+                mask_activation=mask_activation,
+                causal=causal,
+                dtype="mixed_bfloat16" if mixed_precision else None,
+            )
+            model.build((None, None))
     except (ValueError, ImportError) as error:
         raise UserError(_by_options(str(error), config)) from None
-    model.build((None, None))
-    if init is not None:
-        _load_weights(model, init)
     model.compile(
         optimizer=_optimizer(
             optimizer, learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         ),
         loss=_loss(num_sources, min_sources, enhance, mixit),
         # Without references of the single sources there is nothing to measure.
-        metrics=[] if mixit else [SISNRImprovement()],
+        metrics=[] if mixit else [SISNRImprovement(fixed_order=enhance)],
         jit_compile=keras.backend.backend() != "torch",
     )
     record(out, config)
@@ -196,8 +214,8 @@ def train(
 
 def _by_options(message, options):
     """An error of the Python interface in one line, arguments called by the command's names."""
-    others = {"noise_folder": "noise", "reverberation_range": "reverberation"}
-    others["speed_range"] = "speed_change"
+    others = {"noise_folder": "noise", "noise_snr_range": "noise_snr"}
+    others |= {"reverberation_range": "reverberation", "speed_range": "speed_change"}
 
     def option(match):
         name = others.get(match[1], match[1])
@@ -206,21 +224,21 @@ def _by_options(message, options):
     return re.sub(r"`(\w+)`", option, " ".join(message.split()))
 
 
-def _check_task(num_sources, min_sources, enhance, mixit, noise):
+def _check_task(num_sources, min_sources, enhance, mixit, noise, init):
     if enhance and mixit:
         raise UserError("--enhance needs recordings of one speaker, --mixit mixtures; choose one")
     if enhance and noise is None:
         raise UserError("--enhance needs noise: give its folder with --noise")
     if enhance and num_sources != 2:
-        raise UserError(
-            "--enhance has two sources, the speaker and the noise; leave --num-sources out"
-        )
+        remedy = "leave --num-sources out" if init is None else "give an --init of two sources"
+        raise UserError(f"--enhance has two sources, the speaker and the noise; {remedy}")
     if min_sources is not None and (enhance or mixit):
         option = "--enhance" if enhance else "--mixit"
         raise UserError(f"{option} has a fixed number of recordings; leave --min-sources out")
     if mixit and num_sources < 3:
+        remedy = "--num-sources 3 to 6" if init is None else "an --init of 3 to 6 sources"
         raise UserError(
-            "--mixit needs outputs for all speakers of two mixtures: give --num-sources 3 to 6, "
+            f"--mixit needs outputs for all speakers of two mixtures: give {remedy}, "
             "twice the speakers of a recording"
         )
 
@@ -286,12 +304,3 @@ def _check(value, option, low, high=math.inf):
     if not low <= value <= high:
         bound = f"at least {low}" if high == math.inf else f"from {low} to {high:.3g}"
         raise UserError(f"{option} must be {bound}, got {value}")
-
-
-def _load_weights(model, path):
-    from keras_sep.inference.loading import load_separator
-
-    try:
-        model.set_weights(load_separator(path).get_weights())
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"cannot start from {path}: {error}") from None

@@ -41,10 +41,12 @@ def export_saved_model(
     float32 `[-1, num_classes]`, and `class_names`, strings of the same shape. Its normalizations
     are folded.
 
-    A causal model with "same" padding gets two more, to run on streams: `initial_state` maps
-    `batch_size`, an int32 scalar, to `state_0`, `state_1` …; `stream` maps `mixture` (a whole
-    number of hops) and these to `sources` and the next `state_0`, `state_1` …, as
-    `ConvTasNet.step` does.
+    A causal model gets two more, to run on streams: `initial_state` maps `batch_size`, an int32
+    scalar, to `state_0`, `state_1` …; `stream` maps `mixture` (a whole number of hops) and these
+    to `sources` and the next `state_0`, `state_1` …, as `ConvTasNet.step` does. With
+    `padding="valid"`, as models from asteroid have it, the first `kernel_size - strides` samples
+    (the length of `state_0`) take the place of the first `state_0`, and the mixture goes on after
+    them.
 
     A VQ-VAE's `encode` maps `images`, float32 `[-1, -1, -1, channels]` in -1 to 1 (for `rank=1`
     `waveforms`, `[-1, -1, channels]`), to its grids of codes, int32 `[-1, -1, -1]`, by the names of
@@ -185,7 +187,7 @@ def _add_separator(archive, model):
         archive.track(part)
     mixture = tf.TensorSpec((None, None), tf.float32, name="mixture")
     archive.add_endpoint("serving_default", serving_default, input_signature=[mixture])
-    if model.causal and model.padding == "same":
+    if model.causal:
         _add_stream(archive, model, mixture)
 
 

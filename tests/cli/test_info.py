@@ -26,6 +26,19 @@ def test_the_papers_best_configuration(monkeypatch, capsys):
     assert "4,984,881" in out
     assert "1531 frames, 12256 samples, 1.532 s" in out
     assert "whole recording" in out
+    # A block by hand: residual and skip; 1 + 2 (2^8 - 1) frames; 1×1, depthwise and 1×1
+    # convolutions with biases, two norms and two slopes; the products of a frame, 1,000 a second.
+    parameters = 129 * 512 + 4 * 512 + 513 * 256 + 2 * (2 * 512 + 1)
+    products = 128 * 512 + 3 * 512 + 512 * 256
+    (row,) = [line for line in out.splitlines() if "block 7 " in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "block 7",
+        "256",
+        "128",
+        f"{(510 * 8 + 16) / 8000:.3f} s",
+        f"{parameters:,}",
+        f"{products / 1000:.1f} M",
+    ]
     code, out, _ = run(monkeypatch, capsys, "paper_causal")
     assert "2 ms (16 samples)" in out
 

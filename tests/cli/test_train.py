@@ -3,22 +3,29 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
+from numerics import run as evaluate
 
+from keras_sep import convert
 from keras_sep.cli import main
 
+FIXTURES = Path(__file__).parents[1] / "convert" / "fixtures"
+BATCHES = [
+    *("--segment-seconds", "0.25", "--batch-size", "2", "--steps", "3", "--valid-mixtures", "4"),
+]
 SMALL = [
     *("--filters", "16", "--kernel-size", "16", "--bottleneck-dim", "8", "--hidden-dim", "12"),
-    *("--skip-dim", "8", "--num-blocks", "2", "--num-repeats", "1", "--segment-seconds", "0.25"),
-    *("--batch-size", "2", "--steps", "3", "--valid-mixtures", "4"),
+    *("--skip-dim", "8", "--num-blocks", "2", "--num-repeats", "1", *BATCHES),
 ]
 
 
@@ -43,6 +50,19 @@ def make_corpus(folder, speakers):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("corpus"), 3)
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """What models are compiled with; they run eagerly: XLA takes half a minute for each."""
+
+    def compile_nothing(model, **kwargs):
+        arguments.append(kwargs)
+        compile_model(model, **kwargs | {"jit_compile": False, "run_eagerly": True})
+
+    arguments, compile_model = [], keras.Model.compile
+    monkeypatch.setattr(keras.Model, "compile", compile_nothing)
+    return arguments
 
 
 def test_trains_goes_on_and_starts_from_weights(corpus, tmp_path, monkeypatch, capsys):
@@ -81,6 +101,110 @@ def test_trains_goes_on_and_starts_from_weights(corpus, tmp_path, monkeypatch, c
         np.testing.assert_allclose(new, old, atol=1e-6)
 
 
+CONVERTED = {
+    "asteroid_encoder_relu.pth": {
+        "mask_activation": "linear",
+        "padding": "valid",
+        "encoder_activation": "relu",
+        "sample_rate": 16000,
+    },
+    "torchaudio_relu.pt": {
+        "mask_activation": "relu",
+        "padding": "same",
+        "encoder_activation": None,
+        "num_sources": 3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The models as .keras files, by the names of the checkpoints."""
+    files = {name: tmp_path_factory.mktemp("converted") / "model.keras" for name in CONVERTED}
+    asteroid, torchaudio = CONVERTED
+    convert.from_asteroid(FIXTURES / asteroid).save(files[asteroid])
+    relu = {"num_blocks": 3, "mask_activation": "relu"}
+    convert.from_torchaudio(FIXTURES / torchaudio, **relu).save(files[torchaudio])
+    return files
+
+
+@pytest.mark.parametrize("checkpoint", CONVERTED)
+def test_goes_on_from_a_converted_model(
+    checkpoint, converted, corpus, tmp_path, monkeypatch, capsys, compiled
+):
+    init, out = tmp_path / "init.keras", tmp_path / "run"
+    shutil.copy(converted[checkpoint], init)
+    model = keras.saving.load_model(init)
+    command = ["train", corpus, "--out", out, *BATCHES, "--resample", "--init", init]
+    command += ["--learning-rate", 1e-12, "--epochs"]
+    assert run(monkeypatch, *command, 1) == 0
+    trained = keras.saving.load_model(out / "best.keras")
+    config = trained.get_config()
+    assert CONVERTED[checkpoint].items() <= config.items()
+    assert config == model.get_config()
+    # The same function of the same weights, which hardly moved at this rate.
+    mixture = np.random.default_rng(0).normal(size=(1, 100)).astype("float32")
+    np.testing.assert_allclose(evaluate(trained, mixture), evaluate(model, mixture), atol=1e-4)
+
+    # It goes on from the second epoch, and says what has changed if the file is another one.
+    assert run(monkeypatch, *command, 2) == 0
+    with open(out / "log.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    (other,) = CONVERTED.keys() - {checkpoint}
+    shutil.copy(converted[other], init)
+    capsys.readouterr()
+    assert run(monkeypatch, *command, 2) == 2
+    error = capsys.readouterr().err
+    assert "other arguments (encoder_activation=" in error
+    assert f"padding={config['padding']}" in error
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "arguments", "message"),
+    [
+        ("asteroid_encoder_relu.pth", ["--filters", 512], "--filters is 512, but 12 in the model"),
+        (
+            "asteroid_encoder_relu.pth",
+            ["--mask-activation", "sigmoid"],
+            "--mask-activation is sigmoid, but linear",
+        ),
+        ("asteroid_encoder_relu.pth", ["--causal"], "--causal is True, but False"),
+        ("asteroid_encoder_relu.pth", ["--sample-rate", 8000], "--sample-rate is 8000, but 16000"),
+        ("asteroid_encoder_relu.pth", ["--mixit"], "give an --init of 3 to 6 sources"),
+        ("torchaudio_relu.pt", ["--num-sources", 2], "--num-sources is 2, but 3 in the model"),
+        ("torchaudio_relu.pt", ["--skip-dim", 0], "--skip-dim is 0, but 6 in the model"),
+        ("torchaudio_relu.pt", ["--enhance", "--noise", "x"], "give an --init of two sources"),
+    ],
+    ids=str,
+)
+def test_options_that_contradict_the_first_model(
+    checkpoint, arguments, message, converted, corpus, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "run"
+    command = ["train", corpus, "--out", out, *BATCHES, "--init", converted[checkpoint]]
+    assert run(monkeypatch, *command, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_noise_at_the_given_snr(corpus, tmp_path, monkeypatch):
+    def fit(model, training, validation_data, **kwargs):
+        data.extend([training, validation_data])
+
+    data = []
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    arguments = ["--noise", corpus / "speaker0", "--noise-snr", -6, -6]
+    assert run(monkeypatch, "train", corpus, "--out", tmp_path, *SMALL, *arguments) == 0
+    for batches in data:
+        mixture, sources = batches[0]
+        speech = sources.sum(1)
+        ratio = np.square(speech).sum(-1) / np.square(mixture - speech).sum(-1)
+        np.testing.assert_allclose(10 * np.log10(ratio), -6, atol=0.01)
+    assert len(data) == 2
+
+
 def test_mixed_precision_and_muon(corpus, tmp_path, monkeypatch):
     arguments = ["--epochs", 1, "--mixed-precision", "--optimizer", "muon"]
     assert run(monkeypatch, "train", corpus, "--out", tmp_path, *SMALL, *arguments) == 0
@@ -104,15 +228,8 @@ def test_mixed_precision_and_muon(corpus, tmp_path, monkeypatch):
     ],
 )
 def test_every_task_trains_and_separates(
-    corpus, tmp_path, monkeypatch, arguments, loss, monitor, sources
+    corpus, tmp_path, monkeypatch, compiled, arguments, loss, monitor, sources
 ):
-    def compile_nothing(model, **kwargs):
-        losses.append(kwargs["loss"])
-        compile_model(model, **kwargs | {"jit_compile": False, "run_eagerly": True})
-
-    # XLA takes half a minute for each; other tests compile.
-    losses, compile_model = [], keras.Model.compile
-    monkeypatch.setattr(keras.Model, "compile", compile_nothing)
     arguments = [corpus / "speaker0" if a == "NOISE" else a for a in arguments]
     out = tmp_path / "run"
     assert run(monkeypatch, "train", corpus, "--out", out, *SMALL, *arguments, "--epochs", 1) == 0
@@ -121,9 +238,12 @@ def test_every_task_trains_and_separates(
     assert np.isfinite([float(value) for value in row.values()]).all()
     score = json.loads((out / "best.json").read_text())
     assert score == {"epoch": 1, monitor: pytest.approx(float(row[monitor]))}
-    (trained,) = losses
+    (trained,) = (kwargs["loss"] for kwargs in compiled)
     inner = f"({type(trained.loss).__name__})" if hasattr(trained, "loss") else ""
     assert type(trained).__name__ + inner == loss
+    # What decides which epoch is best knows the order that the loss teaches.
+    for metric in compiled[0]["metrics"]:
+        assert metric.fixed_order == (loss == "FixedOrder(SISNR)")
 
     recording = corpus / "speaker1" / "0.wav"
     separated = ["separate", recording, "-o", tmp_path, "--model", out / "best.keras"]
@@ -168,6 +288,8 @@ def test_killed_at_any_moment_it_goes_on(corpus, tmp_path):
         (2, ["--reverberation", "0", "0.5"], "--reverberation must be (low, high) above 0"),
         (2, ["--speed-change", "2", "1"], "--speed-change must be (low, high)"),
         (2, ["--noise", "missing"], "--noise must be an existing folder"),
+        (2, ["--noise-snr", "0", "9"], "--noise-snr needs noise: give its folder with --noise"),
+        (2, ["--noise", "x", "--noise-snr", "5", "-5"], "--noise-snr must be (low, high)"),
         (2, ["--enhance"], "--enhance needs noise: give its folder with --noise"),
         (2, ["--enhance", "--mixit", "--noise", "x"], "choose one"),
         (2, ["--enhance", "--noise", "x", "--num-sources", "3"], "leave --num-sources out"),

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import keras_sep
+from keras_sep.convert import from_asteroid
 from keras_sep.export import export_saved_model, load_saved_model
 from keras_sep.models import ConvTasNet, MobileNet
 
@@ -106,22 +108,50 @@ def test_loaded_separator(model, exported):
     np.testing.assert_allclose(loaded(mixture), expected, atol=1e-5)
 
 
-def test_streams_of_a_causal_model(tmp_path):
-    import tensorflow as tf
-
-    causal = small_model(causal=True, normalization="cumulative")
-    export_saved_model(causal, tmp_path / "1")
-    loaded = tf.saved_model.load(tmp_path / "1")
-    mixture = np.random.default_rng(2).normal(size=(2, 80)).astype("float32")
-    state = loaded.signatures["initial_state"](batch_size=tf.constant(2))
+# Runs streams by the signatures alone, without this package.
+STREAM = """
+import sys
+import numpy as np
+import tensorflow as tf
+for folder in sys.argv[1:]:
+    signatures = tf.saved_model.load(folder).signatures
+    mixture = np.load(folder + "/mixture.npy")
+    state = signatures["initial_state"](batch_size=tf.constant(len(mixture)))
+    lag = state["state_0"].shape[1]
+    if folder.endswith("valid"):
+        state["state_0"], mixture = tf.constant(mixture[:, :lag]), mixture[:, lag:]
     pieces = []
     for chunk in np.split(mixture, [16, 24, 64], axis=1):
-        outputs = loaded.signatures["stream"](mixture=tf.constant(chunk), **state)
+        outputs = signatures["stream"](mixture=tf.constant(chunk), **state)
         pieces.append(outputs["sources"].numpy())
         state = {name: value for name, value in outputs.items() if name != "sources"}
-    sources, lag = np.concatenate(pieces, axis=-1), causal.kernel_size - causal.strides
-    whole = keras.ops.convert_to_numpy(causal(mixture))
-    np.testing.assert_allclose(sources[..., lag:], whole[..., :-lag], atol=1e-5)
+    np.save(folder + "/sources.npy", np.concatenate(pieces, axis=-1))
+assert "keras_sep" not in sys.modules
+"""
+
+
+def test_streams_of_causal_models(tmp_path):
+    """Of one with "same" padding and of one from asteroid, which has "valid" padding."""
+    fixtures = Path(__file__).parents[1] / "convert" / "fixtures"
+    models = {
+        "same": small_model(causal=True, normalization="cumulative"),
+        "valid": from_asteroid(fixtures / "asteroid_cumulative_causal.pth"),
+    }
+    mixture = np.random.default_rng(2).normal(size=(2, 88)).astype("float32")
+    for padding, causal in models.items():
+        assert (causal.padding, causal.kernel_size, causal.strides) == (padding, 16, 8)
+        export_saved_model(causal, tmp_path / padding)
+        np.save(tmp_path / padding / "mixture.npy", mixture)
+    folders = [tmp_path / padding for padding in models]
+    child = subprocess.run([sys.executable, "-c", STREAM, *folders], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    for padding, causal in models.items():
+        sources = np.load(tmp_path / padding / "sources.npy")
+        whole = keras.ops.convert_to_numpy(causal(mixture))
+        # The first samples of "same" padding lie before the mixture.
+        sources = sources[..., 8:] if padding == "same" else sources
+        assert sources.shape[-1] == 80
+        np.testing.assert_allclose(sources, whole[..., :80], atol=1e-5)
 
 
 def test_other_models_have_no_stream(exported):

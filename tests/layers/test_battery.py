@@ -4,7 +4,7 @@ import inspect
 
 import keras
 import pytest
-from layer_battery import CHECKS, Case, check_exports
+from layer_battery import CHECKS, Case, check_exports, check_stream
 
 from keras_sep import layers
 
@@ -135,10 +135,73 @@ CASES = [
 ]
 
 
+# Causal layers, with and without skip path and with norms that have a state or none.
+STREAMS = [
+    Case(layers.WaveformEncoder, {"filters": 6, "kernel_size": 7, "strides": 3}, (None,)),
+    Case(layers.WaveformDecoder, {"kernel_size": 7, "strides": 3}, (3, None, 4)),
+    Case(
+        layers.DepthwiseConv1D,
+        {"kernel_size": 3, "dilation_rate": 2, "padding": "causal"},
+        (None, 4),
+    ),
+    *(
+        Case(
+            layers.DepthwiseSeparableConv1D,
+            {
+                "filters": 5,
+                "kernel_size": 3,
+                "dilation_rate": 2,
+                "padding": "causal",
+                "normalization": normalization,
+            },
+            (None, 4),
+        )
+        for normalization in (None, "cumulative")
+    ),
+    Case(layers.CumulativeLayerNormalization, {}, (None, 4)),
+    *(
+        Case(
+            layers.TemporalBlock,
+            {
+                "hidden_dim": 6,
+                "skip_dim": skip_dim,
+                "dilation_rate": 2,
+                "normalization": normalization,
+                "causal": True,
+            },
+            (None, 4),
+        )
+        for skip_dim, normalization in ((3, "cumulative"), (None, "batch"))
+    ),
+    *(
+        Case(
+            layers.TemporalConvNet,
+            {
+                "num_sources": 2,
+                "bottleneck_dim": 4,
+                "hidden_dim": 6,
+                "skip_dim": skip_dim,
+                "num_blocks": 2,
+                "num_repeats": 1,
+                "normalization": normalization,
+                "causal": True,
+            },
+            (None, 5),
+        )
+        for skip_dim, normalization in ((3, "cumulative"), (None, "layer"))
+    ),
+]
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_layer(case, check, tmp_path):
     check(case, tmp_path)
+
+
+@pytest.mark.parametrize("case", STREAMS, ids=str)
+def test_stream(case):
+    check_stream(case)
 
 
 def test_exports(tmp_path):
@@ -148,6 +211,9 @@ def test_exports(tmp_path):
 def test_no_layer_is_forgotten():
     public = {getattr(layers, name) for name in layers.__all__}
     assert {case.layer_class for case in CASES} == public
+    # The steps of attention go through grids, and are tested with it.
+    steps = {layer for layer in public if hasattr(layer, "step")} - {layers.CausalSelfAttention}
+    assert {case.layer_class for case in STREAMS} == steps
     assert public == {
         value
         for value in vars(layers).values()

@@ -56,6 +56,30 @@ def test_a_given_mixture_is_the_unprocessed_one(num_sources):
     assert result(references, estimates, mixture=mixture) == pytest.approx(mean, abs=1e-3)
 
 
+@pytest.mark.parametrize("num_sources", [2, 3])
+def test_in_a_fixed_order(num_sources):
+    """The estimates of `case` are in another order: the mean over the sources one by one."""
+    references, estimates = case(num_sources)
+    pairs = zip(*(np.split(x, num_sources, axis=1) for x in (references, estimates)), strict=True)
+    mixture = references.sum(1)
+    one_by_one = [expected(reference, estimate, mixture) for reference, estimate in pairs]
+    values = run(lambda *x: si_snr_improvement(*x, fixed_order=True), references, estimates)
+    np.testing.assert_allclose(values, np.mean(one_by_one, axis=0), atol=1e-3)
+    metric = SISNRImprovement(fixed_order=True)
+    assert SISNRImprovement.from_config(metric.get_config()).fixed_order
+    metric.update_state(references, estimates)
+    assert float(metric.result()) == pytest.approx(np.mean(one_by_one), abs=1e-3)
+
+
+def test_only_in_a_fixed_order_swapped_sources_are_wrong():
+    references, _ = case(2)
+    swapped = references[:, ::-1] + 1e-3
+    assert result(references, swapped) > 50
+    metric = SISNRImprovement(fixed_order=True)
+    metric.update_state(references, swapped)
+    assert float(metric.result()) < 0
+
+
 def test_the_mixture_itself_improves_nothing():
     references, _ = case(2)
     estimates = np.repeat(references.sum(1, keepdims=True), 2, axis=1)

@@ -48,36 +48,74 @@ def test_the_papers_best_configuration():
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 4_984_881
 
 
-# Receptive field in seconds and millions of parameters, as printed in the paper's table II. The
-# fourth row's 2.4 is not what its sizes add up to (2.24).
+# N, L, B, H, Sc, X, R, then receptive field in seconds and millions of parameters as printed in the
+# paper's table II. The fourth row's 2.4 is not what its sizes add up to (2.24).
 TABLE_II = {
-    "n128_l40_b128_h256_sc128_x7_r2": (1.28, 1.5),
-    "n256_l40_b128_h256_sc128_x7_r2": (1.28, 1.5),
-    "n512_l40_b128_h256_sc128_x7_r2": (1.28, 1.7),
-    "n512_l40_b128_h256_sc256_x7_r2": (1.28, 2.24),
-    "n512_l40_b128_h512_sc128_x7_r2": (1.28, 3.1),
-    "n512_l40_b128_h512_sc512_x7_r2": (1.28, 6.2),
-    "n512_l40_b256_h256_sc256_x7_r2": (1.28, 3.2),
-    "n512_l40_b256_h512_sc256_x7_r2": (1.28, 6.0),
-    "n512_l40_b256_h512_sc512_x7_r2": (1.28, 8.1),
-    "n512_l40_b128_h512_sc128_x6_r4": (1.27, 5.1),
-    "n512_l40_b128_h512_sc128_x4_r6": (0.46, 5.1),
-    "n512_l40_b128_h512_sc128_x8_r3": (3.83, 5.1),
-    "n512_l32_b128_h512_sc128_x8_r3": (3.06, 5.1),
-    "n512_l16_b128_h512_sc128_x8_r3": (1.53, 5.1),
-    "paper_causal": (1.53, 5.1),
+    "n128_l40_b128_h256_sc128_x7_r2": (128, 40, 128, 256, 128, 7, 2, 1.28, 1.5),
+    "n256_l40_b128_h256_sc128_x7_r2": (256, 40, 128, 256, 128, 7, 2, 1.28, 1.5),
+    "n512_l40_b128_h256_sc128_x7_r2": (512, 40, 128, 256, 128, 7, 2, 1.28, 1.7),
+    "n512_l40_b128_h256_sc256_x7_r2": (512, 40, 128, 256, 256, 7, 2, 1.28, 2.24),
+    "n512_l40_b128_h512_sc128_x7_r2": (512, 40, 128, 512, 128, 7, 2, 1.28, 3.1),
+    "n512_l40_b128_h512_sc512_x7_r2": (512, 40, 128, 512, 512, 7, 2, 1.28, 6.2),
+    "n512_l40_b256_h256_sc256_x7_r2": (512, 40, 256, 256, 256, 7, 2, 1.28, 3.2),
+    "n512_l40_b256_h512_sc256_x7_r2": (512, 40, 256, 512, 256, 7, 2, 1.28, 6.0),
+    "n512_l40_b256_h512_sc512_x7_r2": (512, 40, 256, 512, 512, 7, 2, 1.28, 8.1),
+    "n512_l40_b128_h512_sc128_x6_r4": (512, 40, 128, 512, 128, 6, 4, 1.27, 5.1),
+    "n512_l40_b128_h512_sc128_x4_r6": (512, 40, 128, 512, 128, 4, 6, 0.46, 5.1),
+    "n512_l40_b128_h512_sc128_x8_r3": (512, 40, 128, 512, 128, 8, 3, 3.83, 5.1),
+    "n512_l32_b128_h512_sc128_x8_r3": (512, 32, 128, 512, 128, 8, 3, 3.06, 5.1),
+    "n512_l16_b128_h512_sc128_x8_r3": (512, 16, 128, 512, 128, 8, 3, 1.53, 5.1),
+    "paper_causal": (512, 16, 128, 512, 128, 8, 3, 1.53, 5.1),
 }
 
 
-@pytest.mark.parametrize(("preset", "printed"), TABLE_II.items())
-def test_presets_are_the_papers_table(preset, printed):
+def parameters(filters, kernel_size, bottleneck, hidden, skip, num_blocks, num_repeats):
+    """Of figures 1B and 1C for two sources, counted layer by layer."""
+    coders = 2 * filters * kernel_size
+    entry = 2 * filters + (filters + 1) * bottleneck
+    prelu_and_norm = 1 + 2 * hidden
+    block = (bottleneck + 1) * hidden + prelu_and_norm + (3 + 1) * hidden + prelu_and_norm
+    block += (hidden + 1) * (bottleneck + skip)
+    masks = 1 + (skip + 1) * 2 * filters
+    unused = (hidden + 1) * bottleneck  # The last block's residual output.
+    return coders + entry + num_blocks * num_repeats * block - unused + masks
+
+
+def reach(num_blocks, num_repeats):
+    """Frames: each tap beside the middle one reaches a dilation further."""
+    return 1 + num_repeats * sum(2 * 2**block for block in range(num_blocks))
+
+
+def check_preset(preset, sizes, strides):
+    """Exact parameters, receptive field in frames and samples, and output shape."""
     model = ConvTasNet.from_preset(preset)
     model.build((None, None))
-    seconds, millions = printed
+    assert model.count_params() == parameters(*sizes)
+    frames = reach(*sizes[-2:])
+    assert model.separator.receptive_field == frames
+    assert model.receptive_field == (frames - 1) * strides + sizes[1]
+    assert model.compute_output_shape((3, 1001)) == (3, 2, 1001)
+    return model
+
+
+@pytest.mark.parametrize(("preset", "row"), TABLE_II.items())
+def test_presets_are_the_papers_table(preset, row):
+    *sizes, seconds, millions = row
+    model = check_preset(preset, sizes, strides=sizes[1] // 2)
     assert model.receptive_field / 8000 == pytest.approx(seconds, abs=0.011)
     # The paper counts the last block's residual output, which nothing uses.
     unused = (model.hidden_dim + 1) * model.bottleneck_dim
     assert (model.count_params() + unused) / 1e6 == pytest.approx(millions, abs=0.052)
+    assert (model.causal, model.normalization) == (
+        (True, "cumulative") if preset == "paper_causal" else (False, "global")
+    )
+
+
+def test_the_preset_of_wide_kernels():
+    model = check_preset("wide_kernel", (512, 256, 128, 512, 128, 8, 4), strides=16)
+    assert model.mask_activation == "sigmoid"
+    # 2,041 frames and 4.1 s at 8 kHz, by hand.
+    assert (model.separator.receptive_field, model.receptive_field) == (2041, 32_896)
 
 
 def test_presets_take_other_arguments():
