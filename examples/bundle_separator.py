@@ -46,7 +46,7 @@ voices, licences and credits). Mixed on the fly in segments of {segment_seconds}
 ## Training
 
 `keras-sep train` with TensorFlow on 2 CPU cores: {steps:,} steps of {batch_size} mixtures
-({hours:.0f} hours of mixtures), {optimizer} with clipnorm 5, {rates}, average of the weights
+({hours:.0f} hours of mixtures), {optimizer} with global_clipnorm 5, {rates}, average of the weights
 with momentum {ema}. The best epoch by SI-SNRi on {valid_mixtures} validation mixtures of
 {segment_seconds} s is kept: epoch {epoch} of {epochs}, {best:.2f} dB. `log.csv` has the curve,
 `config.json` the command's options. Before the rate fell, the last {steps_per_epoch} steps at

@@ -193,7 +193,7 @@ def train(
         raise UserError(_by_options(str(error), config)) from None
     model.compile(
         optimizer=_optimizer(
-            optimizer, learning_rate, clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
+            optimizer, learning_rate, global_clipnorm=5.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         ),
         loss=_loss(num_sources, min_sources, enhance, mixit),
         # Without references of the single sources there is nothing to measure.

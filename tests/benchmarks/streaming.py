@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from speed_report import machine
+
 CHUNK_SECONDS = 0.02
 CHUNKS = 250
 # Samples of a chunk in the long stream.
@@ -114,7 +116,8 @@ def main():
             table.add_row(backend, f"{chunk:.1f}", f"{speed:.1f}", f"{products:.1f}")
         Console().print(table)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    content = {"machine": machine(), "results": results}
+    arguments.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
