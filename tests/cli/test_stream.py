@@ -108,6 +108,7 @@ def test_who_listens_may_go(tmp_path):
 def test_what_the_user_can_mend(arguments, message, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     save("global.keras")
+    capfd.readouterr()  # what TensorFlow says at the first model of a process
     code, out = run(monkeypatch, *arguments)
     assert (code, out) == (2, b"")
     error = capfd.readouterr().err
