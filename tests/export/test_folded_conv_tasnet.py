@@ -37,8 +37,10 @@ def assert_same(model, lengths):
 
 
 def test_any_length():
-    # Shorter than a kernel; fewer frames than the widest dilation; no whole number of rows.
-    assert_same(varied_model(), (1, 15, 17, 64, 333, 1000))
+    # Shorter than a kernel; fewer frames than the widest dilation; no whole number of rows. JAX
+    # compiles each, and there nothing is folded.
+    lengths = (1, 15, 17, 64, 333, 1000)
+    assert_same(varied_model(), lengths[:1] if BACKEND == "jax" else lengths)
 
 
 @pytest.mark.parametrize(
