@@ -11,7 +11,8 @@ from keras_sep.models import ConvTasNet
 def compile_step(model: keras.Model) -> Callable:
     """Compiles `model.step` with XLA, on PyTorch records that of a `ConvTasNet` as TorchScript.
 
-    PyTorch runs other models' as they are, without gradients.
+    PyTorch runs other models' steps as they are, without gradients: a recording goes the same way
+    for all values, and its last bits may change from call to call, which a codec cannot have.
 
     Each new shape of the inputs, as a chunk's number of samples, is compiled when it first comes.
 

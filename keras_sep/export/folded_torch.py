@@ -27,10 +27,12 @@ def padded(x, before: int, after: int):
 
 
 def scaled(x, scale, shift):
+    """`x * scale + shift` in one pass."""
     return torch.addcmul(shift, x, scale)
 
 
 def product(x, kernel, bias=None, slope: float | None = None):
+    """Of two matrices; plus bias; leaky ReLU."""
     batch, frames, channels = x.shape
     flat = x.reshape(batch * frames, channels)
     outputs = flat @ kernel if bias is None else torch.addmm(bias, flat, kernel)
