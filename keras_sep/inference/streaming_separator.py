@@ -140,7 +140,7 @@ class StreamingSeparator:
         while hops:
             now = max(size for size in self._sizes if size <= hops)
             chunk, mixture = np.split(mixture, [now * strides])
-            sources, self._state = self._step(ops.convert_to_tensor(chunk[None]), self._state)
+            sources, self._state = self._step(chunk[None], self._state)
             pieces.append(ops.convert_to_numpy(sources)[0])
             hops -= now
         sources = np.concatenate(pieces, axis=-1)

@@ -173,6 +173,19 @@ def doubling_conv(inputs, kernel):
     return convolution_forms.doubling(inputs, kernel, convolve)
 
 
+def product(inputs, kernel):
+    """Matrix product over the last axis, `(..., channels)` by `(channels, filters)`.
+
+    JAX's gradient by the kernel writes a transposed copy of inputs with several other axes: of the
+    790 ms of processor time of a training step 70 (Conv-TasNet with 128 filters, 2 times 4 s).
+    """
+    if keras.backend.backend() != "jax":
+        return ops.matmul(inputs, kernel)
+    *lead, channels = inputs.shape
+    outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
+    return ops.reshape(outputs, (*lead, kernel.shape[1]))
+
+
 def prelu(inputs, slope):
     """max(0, x) + slope · min(0, x), for a slope of one value."""
     if keras.backend.backend() == "torch":

@@ -11,6 +11,7 @@ from keras_sep.layers.normalization import (
     normalization_layer,
     normalized_dense,
 )
+from keras_sep.layers.pointwise_dense import PointwiseDense
 from keras_sep.layers.scalar_prelu import ScalarPReLU
 
 
@@ -59,7 +60,7 @@ class DepthwiseSeparableConv1D(keras.layers.Layer):
         if normalization is not None:
             self.prelu = ScalarPReLU(dtype=self.dtype_policy, name="prelu")
             self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
-        self.pointwise = keras.layers.Dense(filters, dtype=self.dtype_policy, name="pointwise")
+        self.pointwise = PointwiseDense(filters, dtype=self.dtype_policy, name="pointwise")
 
     def build(self, input_shape):
         self.depthwise.build(input_shape)

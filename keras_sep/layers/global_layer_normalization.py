@@ -52,7 +52,7 @@ class GlobalLayerNormalization(keras.layers.Layer):
         kernel = self.gamma[:, None] * dense.kernel
         bias = ops.matmul(self.beta, dense.kernel) + dense.bias
         shift = bias - mean * scale * ops.sum(kernel, axis=0)
-        return ops.matmul(inputs, kernel) * scale + shift
+        return backend_forms.product(inputs, kernel) * scale + shift
 
     def statistics(self, inputs):
         """Mean of each example and reciprocal of its deviation, float32 `(batch, 1, 1)` each."""

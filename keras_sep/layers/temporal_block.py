@@ -11,6 +11,7 @@ from keras_sep.layers.normalization import (
     norm_step,
     normalization_layer,
 )
+from keras_sep.layers.pointwise_dense import PointwiseDense
 from keras_sep.layers.scalar_prelu import ScalarPReLU
 
 
@@ -70,7 +71,7 @@ class TemporalBlock(keras.layers.Layer):
         self.normalization = normalization
         self.causal = causal
         self.residual = residual
-        self.expand = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="expand")
+        self.expand = PointwiseDense(hidden_dim, dtype=self.dtype_policy, name="expand")
         self.prelu = ScalarPReLU(dtype=self.dtype_policy, name="prelu")
         self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
 

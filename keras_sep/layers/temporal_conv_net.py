@@ -11,6 +11,7 @@ from keras_sep.layers.normalization import (
     norm_step,
     normalization_layer,
 )
+from keras_sep.layers.pointwise_dense import PointwiseDense
 from keras_sep.layers.scalar_prelu import ScalarPReLU
 from keras_sep.layers.temporal_block import TemporalBlock
 
@@ -90,7 +91,7 @@ class TemporalConvNet(keras.layers.Layer):
         self.mask_activation = mask_activation
         self.causal = causal
         self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
-        self.bottleneck = keras.layers.Dense(
+        self.bottleneck = PointwiseDense(
             bottleneck_dim, dtype=self.dtype_policy, name="bottleneck"
         )
         last = num_blocks * num_repeats - 1
@@ -112,7 +113,7 @@ class TemporalConvNet(keras.layers.Layer):
 
     def build(self, input_shape):
         *lead, filters = input_shape
-        self.masks = keras.layers.Dense(
+        self.masks = PointwiseDense(
             self.num_sources * filters, dtype=self.dtype_policy, name="masks"
         )
         self.norm.build(input_shape)
