@@ -13,6 +13,7 @@ import keras
 
 import keras_sep
 from keras_sep.memory import keep_freed_memory
+from keras_sep.xla_flags import without_ynnpack
 
 
 def main(corpus: Path, out: Path, epochs: int, steps: int, segment_seconds: float):
@@ -66,6 +67,7 @@ def main(corpus: Path, out: Path, epochs: int, steps: int, segment_seconds: floa
 
 if __name__ == "__main__":
     keep_freed_memory()
+    without_ynnpack()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)

@@ -11,6 +11,7 @@ from keras_sep.cli._backend import import_keras
 from keras_sep.cli._errors import UserError
 from keras_sep.cli._initial_model import load_initial_model, was_given
 from keras_sep.cli._run_folder import check_same_run, record
+from keras_sep.xla_flags import without_ynnpack
 
 
 def train(
@@ -128,6 +129,7 @@ def train(
     _check_task(num_sources, min_sources, enhance, mixit, noise, init)
     check_same_run(out, config, train)
 
+    without_ynnpack()
     import_keras()
     import keras
 

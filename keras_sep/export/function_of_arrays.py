@@ -6,13 +6,15 @@ import keras
 from keras import ops
 
 from keras_sep.export.folded_conv_tasnet import can_fold, fold_for_inference
+from keras_sep.layers.backend_programs import compiled
+from keras_sep.models import ConvTasNet
 
 
 def array_function(model: keras.Model) -> Callable:
     """A model as a function of NumPy arrays, in the form that is fastest on the running backend.
 
-    A model that `fold_for_inference` takes is folded, with the weights that it has now. Other
-    models, and JAX, have Keras's own `predict_on_batch`.
+    A model that `fold_for_inference` takes is folded, with the weights that it has now. JAX runs a
+    `ConvTasNet` as `compiled` has it. Others have Keras's own `predict_on_batch`.
 
     Args:
         model: A built `ConvTasNet` or another model.
@@ -20,6 +22,9 @@ def array_function(model: keras.Model) -> Callable:
     Returns: a function from inputs to outputs, arrays; new lengths of a folded model need no new
         compilation.
     """
+    if isinstance(model, ConvTasNet) and keras.backend.backend() == "jax":
+        separate = compiled(model, lambda mixture: model(mixture, training=False))
+        return lambda mixture: ops.convert_to_numpy(separate(mixture))
     if not can_fold(model):
         return model.predict_on_batch
     folded = fold_for_inference(model)

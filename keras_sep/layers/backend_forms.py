@@ -8,7 +8,7 @@ from functools import cache
 import keras
 from keras import ops
 
-from keras_sep.layers import convolution_forms
+from keras_sep.layers import convolution_forms, frame_sums
 from keras_sep.layers.depthwise_forms import fused, fused_2d, native, native_2d, shifted
 
 
@@ -186,12 +186,34 @@ def product(inputs, kernel):
     return ops.reshape(outputs, (*lead, kernel.shape[1]))
 
 
+def biased(inputs, bias):
+    """`(batch, frames, channels)` plus `(channels,)`."""
+    if not _compiler_fuses():
+        return inputs + bias
+    return frame_sums.biased(inputs, ops.convert_to_tensor(bias))
+
+
+def affine(inputs, scale, shift):
+    """inputs · scale + shift, float32.
+
+    Args:
+        inputs: `(batch, frames, channels)`.
+        scale: `(batch, 1, channels)`, or of one channel.
+        shift: `(batch, 1, channels)`.
+    """
+    if not _compiler_fuses():
+        return inputs * scale + shift
+    return frame_sums.affine(inputs, ops.broadcast_to(scale, ops.shape(shift)), shift)
+
+
 def prelu(inputs, slope):
     """max(0, x) + slope · min(0, x), for a slope of one value."""
     if keras.backend.backend() == "torch":
         from torch.nn import functional
 
         return functional.prelu(inputs, ops.reshape(slope, (1,)))
+    if _compiler_fuses() and len(inputs.shape) == 3:
+        return frame_sums.prelu(inputs, ops.convert_to_tensor(slope))
     # The fewest operations, for runtimes that do not fuse them.
     return inputs + (slope - 1) * ops.minimum(inputs, 0)
 
@@ -204,7 +226,9 @@ def moments(inputs):
 
     Returns: two tensors `(batch, 1, 1)`.
     """
-    if _compiler_fuses() or not _on_cpu():
+    if _compiler_fuses():
+        return ops.split(frame_sums.moments(inputs), 2, axis=-1)
+    if not _on_cpu():
         # Frames first, channels after: one pass for both, in sums that vectorize.
         mean, mean_square = (
             ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)

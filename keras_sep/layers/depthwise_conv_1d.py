@@ -62,7 +62,7 @@ class DepthwiseConv1D(keras.layers.Layer):
         outputs = backend_forms.fastest(
             padded, self.kernel[..., 0], self.strides, self.dilation_rate
         )
-        return outputs + self.bias if self.use_bias else outputs
+        return backend_forms.biased(outputs, self.bias) if self.use_bias else outputs
 
     def initial_state(self, batch_size):
         """State before the first frame: the frames the taps reach back to, zeros."""

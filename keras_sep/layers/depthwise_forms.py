@@ -9,6 +9,7 @@ and likewise over the rows and columns of images. `backend_forms` chooses among 
 
 from keras import ops
 
+from keras_sep.layers.frame_sums import sum_over_frames
 from keras_sep.layers.padding import named_padding, output_size, pad
 
 
@@ -42,10 +43,12 @@ def fused(inputs, kernel, strides: int, dilation: int):
             frames = ops.shape(gradient)[1]
             padded = ops.pad(gradient, ((0, 0), (reach, reach), (0, 0)))
             by_tap = [
-                ops.sum(inputs[:, k * dilation : k * dilation + frames] * gradient, (0, 1))
+                sum_over_frames(inputs[:, k * dilation : k * dilation + frames] * gradient)
                 for k in range(taps)
             ]
-            return shifted(padded, kernel[::-1], 1, dilation), ops.stack(by_tap)
+            by_kernel = ops.sum(ops.concatenate(by_tap, axis=1), axis=0)
+            by_inputs = shifted(padded, kernel[::-1], 1, dilation)
+            return by_inputs, ops.cast(by_kernel, kernel.dtype)
 
         return shifted(inputs, kernel, 1, dilation), gradients
 

@@ -38,7 +38,8 @@ class GlobalLayerNormalization(keras.layers.Layer):
         mean, scale = self.statistics(inputs)
         scale = self.gamma * scale
         x = ops.cast(inputs, "float32")
-        return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
+        x = backend_forms.affine(x, scale, self.beta - mean * scale)
+        return ops.cast(x, self.compute_dtype)
 
     def then_dense(self, inputs, dense):
         """`dense(self(inputs))`, with the normalization done to the smaller outputs.
@@ -52,7 +53,7 @@ class GlobalLayerNormalization(keras.layers.Layer):
         kernel = self.gamma[:, None] * dense.kernel
         bias = ops.matmul(self.beta, dense.kernel) + dense.bias
         shift = bias - mean * scale * ops.sum(kernel, axis=0)
-        return backend_forms.product(inputs, kernel) * scale + shift
+        return backend_forms.affine(backend_forms.product(inputs, kernel), scale, shift)
 
     def statistics(self, inputs):
         """Mean of each example and reciprocal of its deviation, float32 `(batch, 1, 1)` each."""

@@ -12,4 +12,4 @@ class PointwiseDense(keras.layers.Dense):
     """
 
     def call(self, inputs):
-        return backend_forms.product(inputs, self.kernel) + self.bias
+        return backend_forms.biased(backend_forms.product(inputs, self.kernel), self.bias)

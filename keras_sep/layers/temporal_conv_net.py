@@ -91,9 +91,7 @@ class TemporalConvNet(keras.layers.Layer):
         self.mask_activation = mask_activation
         self.causal = causal
         self.norm = normalization_layer(normalization, dtype=self.dtype_policy, name="norm")
-        self.bottleneck = PointwiseDense(
-            bottleneck_dim, dtype=self.dtype_policy, name="bottleneck"
-        )
+        self.bottleneck = PointwiseDense(bottleneck_dim, dtype=self.dtype_policy, name="bottleneck")
         last = num_blocks * num_repeats - 1
         self.blocks = [
             TemporalBlock(

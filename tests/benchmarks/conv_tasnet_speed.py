@@ -7,8 +7,8 @@ so that what else the machine does meets all alike. Training the paper's configu
 gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
 4 s at 8 kHz, batch 1, as `Separator` runs a model from a file, or with XLA by Keras's prediction.
 Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches of 2 x 4 s. Tasks
-with "_kept" are the same with the allocator's settings of the command line in every process,
-torchaudio's too. bfloat16 is left out where the processor has none.
+with "_kept" are the same with the settings of the command line, the allocator's in every process,
+torchaudio's too, and XLA's for JAX. bfloat16 is left out where the processor has none.
 
 Prints medians and ratios, writes them with machine and versions as JSON, and draws them. What the
 file holds of other tasks stays, if it is of the same machine and versions.
@@ -185,8 +185,10 @@ def serve(task, contender):
     """Measures a call, after one to warm up, whenever a line comes in."""
     if task.endswith("_kept"):
         from keras_sep.memory import keep_freed_memory
+        from keras_sep.xla_flags import without_ynnpack
 
         keep_freed_memory()
+        without_ynnpack()
         task = task.removesuffix("_kept")
     if task == "products":
         call = products_call()

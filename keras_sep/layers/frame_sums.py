@@ -1,0 +1,95 @@
+"""Sums over frames, and operations that have such as gradients, as XLA vectorizes them on a CPU.
+
+XLA sums frames by windows of 32, a channel at a time. Of a product of 2 times 3,999 frames of 512
+channels (2 cores, AVX2, ms): its own sum 7.7 to 8.6, `sum_over_frames` 2.0 to 2.5.
+"""
+
+from keras import ops
+
+_PARTS = 8
+
+
+def sum_over_frames(inputs):
+    """Sum over frames, in float32: that of eighths of the frames, which are added first.
+
+    Args:
+        inputs: `(batch, frames, channels)`.
+
+    Returns: `(batch, 1, channels)`. For gradients: its own is not fused.
+    """
+    x = ops.cast(inputs, "float32")
+    size = ops.shape(x)[1] // _PARTS
+    parts = sum(x[:, size * part : size * (part + 1)] for part in range(_PARTS))
+    rest = x[:, size * _PARTS :]
+    return ops.sum(parts, 1, keepdims=True) + ops.sum(rest, 1, keepdims=True)
+
+
+def biased(inputs, bias):
+    """`(batch, frames, channels)` plus `(channels,)`."""
+
+    @ops.custom_gradient
+    def add(inputs, bias):
+        def gradients(gradient):
+            return gradient, ops.cast(ops.sum(sum_over_frames(gradient), (0, 1)), bias.dtype)
+
+        return inputs + bias, gradients
+
+    return add(inputs, bias)
+
+
+def prelu(inputs, slope):
+    """max(0, x) + slope · min(0, x) of `(batch, frames, channels)`, for a slope of one value."""
+
+    @ops.custom_gradient
+    def apply(inputs, slope):
+        def gradients(gradient):
+            by_slope = ops.sum(sum_over_frames(ops.minimum(inputs, 0) * gradient))
+            by_inputs = ops.where(inputs < 0, slope * gradient, gradient)
+            return by_inputs, ops.cast(ops.reshape(by_slope, slope.shape), slope.dtype)
+
+        return inputs + (slope - 1) * ops.minimum(inputs, 0), gradients
+
+    return apply(inputs, slope)
+
+
+def affine(inputs, scale, shift):
+    """inputs · scale + shift, float32.
+
+    Args:
+        inputs: `(batch, frames, channels)`.
+        scale: `(batch, 1, channels)`.
+        shift: `(batch, 1, channels)`.
+    """
+
+    @ops.custom_gradient
+    def apply(inputs, scale, shift):
+        def gradients(gradient):
+            by_scale = sum_over_frames(gradient * inputs)
+            return gradient * scale, by_scale, sum_over_frames(gradient)
+
+        return inputs * scale + shift, gradients
+
+    return apply(inputs, scale, shift)
+
+
+def moments(inputs):
+    """Mean and mean square of each example, float32.
+
+    Args:
+        inputs: float32 `(batch, frames, channels)`.
+
+    Returns: `(batch, 1, 2)`.
+    """
+
+    @ops.custom_gradient
+    def means(inputs):
+        def gradients(gradient):
+            size = ops.cast(ops.shape(inputs)[1] * ops.shape(inputs)[2], "float32")
+            by_mean, by_square = ops.split(gradient, 2, axis=-1)
+            return (by_mean + 2 * by_square * inputs) / size
+
+        # Frames first, channels after, in sums that vectorize.
+        of_channels = [ops.mean(x, 1, keepdims=True) for x in (inputs, ops.square(inputs))]
+        return ops.stack([ops.mean(x, 2) for x in of_channels], axis=2), gradients
+
+    return means(inputs)

@@ -1,0 +1,108 @@
+"""Sums over frames, and the operations that have them as gradients, against NumPy."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_sep.layers import frame_sums
+from tests.numerics import BACKEND, compiled, gradients, run
+
+pytestmark = pytest.mark.skipif(
+    BACKEND == "torch", reason="for XLA, and Keras differentiates them on its compilers only"
+)
+
+FRAMES = (1, 7, 8, 9, 100)
+
+
+def arrays(frames, channels=5):
+    """Inputs, and what a gradient may come with."""
+    rng = np.random.default_rng(frames)
+    return rng.normal(size=(2, 2, frames, channels)).astype("float32")
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+def test_sum(frames):
+    x, _ = arrays(frames)
+    sums = run(frame_sums.sum_over_frames, x)
+    np.testing.assert_allclose(sums, x.sum(1, keepdims=True, dtype="float64"), atol=1e-5)
+
+
+def test_sum_is_float32_whatever_comes():
+    x = ops.ones((1, 4096, 1), "bfloat16")
+    sums = frame_sums.sum_over_frames(x)
+    assert ops.convert_to_numpy(sums).item() == 4096
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+def test_bias(frames):
+    x, cotangent = arrays(frames)
+    bias = np.arange(5, dtype="float32")
+    np.testing.assert_allclose(run(frame_sums.biased, x, bias), x + bias)
+    by_inputs, by_bias = gradients(
+        lambda x, bias: ops.sum(frame_sums.biased(x, bias) * cotangent), x, bias
+    )
+    np.testing.assert_allclose(by_inputs, cotangent)
+    np.testing.assert_allclose(by_bias, cotangent.sum((0, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+def test_affine(frames):
+    x, cotangent = arrays(frames)
+    scale, shift = np.random.default_rng(1).normal(size=(2, 2, 1, 5)).astype("float32")
+    outputs = run(frame_sums.affine, x, scale, shift)
+    np.testing.assert_allclose(outputs, x * scale + shift, atol=1e-6)
+    by_inputs, by_scale, by_shift = gradients(
+        lambda *parts: ops.sum(frame_sums.affine(*parts) * cotangent), x, scale, shift
+    )
+    np.testing.assert_allclose(by_inputs, cotangent * scale, atol=1e-6)
+    np.testing.assert_allclose(by_scale, (cotangent * x).sum(1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(by_shift, cotangent.sum(1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+def test_prelu(frames):
+    x, cotangent = arrays(frames)
+    slope = np.full((1, 1), 0.3, "float32")
+    expected = np.where(x < 0, 0.3 * x, x)
+    np.testing.assert_allclose(run(frame_sums.prelu, x, slope), expected, atol=1e-6)
+    by_inputs, by_slope = gradients(
+        lambda x, slope: ops.sum(frame_sums.prelu(x, slope) * cotangent), x, slope
+    )
+    np.testing.assert_allclose(by_inputs, np.where(x < 0, 0.3, 1) * cotangent, atol=1e-6)
+    expected = (np.minimum(x, 0) * cotangent).sum()
+    np.testing.assert_allclose(by_slope, [[expected]], atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+def test_moments(frames):
+    x, _ = arrays(frames)
+    expected = np.stack([x.mean((1, 2)), np.square(x).mean((1, 2))], axis=-1)[:, None]
+    np.testing.assert_allclose(run(frame_sums.moments, x), expected, atol=1e-6)
+    cotangent = np.array([[[0.5, -2.0]], [[3.0, 1.0]]], "float32")
+    (by_inputs,) = gradients(lambda x: ops.sum(frame_sums.moments(x) * cotangent), x)
+    by_mean, by_square = np.split(cotangent, 2, axis=-1)
+    expected = (by_mean + 2 * x * by_square) / (frames * 5)
+    np.testing.assert_allclose(by_inputs, expected, atol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere one form is compiled or none is")
+def test_compiled_gradients_are_the_plain_ones():
+    """TensorFlow takes these operations with XLA only: a network's gradients with and without."""
+    import tensorflow as tf
+
+    from keras_sep.models import ConvTasNet
+
+    model = ConvTasNet(
+        filters=12, bottleneck_dim=6, hidden_dim=10, skip_dim=6, num_blocks=2, num_repeats=1
+    )
+    model.build((None, None))
+    mixture, sources = np.split(arrays(150)[0][..., :3].transpose(0, 2, 1), [1], axis=1)
+    mixture, sources = tf.constant(mixture[:, 0]), tf.constant(sources)
+
+    def by_weights():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(mixture) * sources)
+        return tape.gradient(loss, model.trainable_variables)
+
+    for plain, fused in zip(by_weights(), compiled(by_weights)(), strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-3, atol=1e-4 * np.abs(plain).max())
