@@ -36,7 +36,7 @@ class Separator:
             version; or None for the bundled model: two speakers, 8 kHz.
         chunk_seconds: Length of the chunks.
         overlap_seconds: Least overlap of chunks, and length of the cross-fades, at most half of
-            `chunk_seconds`; None for a quarter of it.
+            `chunk_seconds`; None for an eighth of it.
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
             is for processors that multiply it, and slower on others.
@@ -58,7 +58,7 @@ class Separator:
         dtype: str | None = None,
     ):
         if overlap_seconds is None:
-            overlap_seconds = chunk_seconds / 4
+            overlap_seconds = chunk_seconds / 8
         if not 0 < chunk_seconds < float("inf"):
             raise ValueError(f"chunk_seconds must be a positive number, got {chunk_seconds}")
         if not 0 < overlap_seconds <= chunk_seconds / 2:

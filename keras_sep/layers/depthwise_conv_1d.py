@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
+from keras_sep.layers.padding import output_size
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")
@@ -58,9 +59,8 @@ class DepthwiseConv1D(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(channels,), initializer="zeros")
 
     def call(self, inputs):
-        padded = ops.pad(inputs, ((0, 0), self._zeros(ops.shape(inputs)[1]), (0, 0)))
         outputs = backend_forms.fastest(
-            padded, self.kernel[..., 0], self.strides, self.dilation_rate
+            inputs, self.kernel[..., 0], self.strides, self.dilation_rate, self.padding
         )
         return backend_forms.biased(outputs, self.bias) if self.use_bias else outputs
 
@@ -83,26 +83,10 @@ class DepthwiseConv1D(keras.layers.Layer):
             [x[:, ops.shape(inputs)[1] :]],
         )
 
-    def _zeros(self, frames):
-        """Zeros before and after the input."""
-        reach = self.dilation_rate * (self.kernel_size - 1)
-        if self.padding == "valid":
-            return (0, 0)
-        if self.padding == "causal":
-            return (reach, 0)
-        if self.strides == 1:
-            return (reach // 2, reach - reach // 2)
-        total = reach + 1 - self.strides + (-frames) % self.strides
-        # An int stays one: JAX pads by nothing else.
-        total = max(total, 0) if isinstance(total, int) else ops.maximum(total, 0)
-        return (total // 2, total - total // 2)
-
     def compute_output_shape(self, input_shape):
         batch, frames, channels = input_shape
-        if frames is not None:
-            reach = self.dilation_rate * (self.kernel_size - 1) if self.padding == "valid" else 0
-            frames = (frames - reach - 1) // self.strides + 1
-        return (batch, frames, channels)
+        arguments = (self.kernel_size, self.strides, self.dilation_rate, self.padding)
+        return (batch, output_size(frames, *arguments), channels)
 
     def get_config(self):
         return {

@@ -55,13 +55,6 @@ def fused(inputs, kernel, strides: int, dilation: int):
     return convolve(inputs, kernel)
 
 
-def native(inputs, kernel, strides: int, dilation: int):
-    """The backend's own depthwise convolution."""
-    return ops.depthwise_conv(
-        inputs, kernel[..., None], strides, "valid", "channels_last", dilation
-    )
-
-
 def shifted_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     """Sum of shifted multiply-adds, one per tap, that a compiler fuses into one pass."""
     taps = kernel.shape[0]
@@ -122,8 +115,11 @@ def _meeting(shift: int) -> tuple[slice, slice]:
     return slice(None, shift), slice(-shift, None)
 
 
-def native_2d(inputs, kernel, strides: int, dilation: int, padding: str):
-    """The backend's own depthwise convolution; "same" and "valid" need no padded copy."""
+def native(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
+    """The backend's own depthwise convolution, of frames or of images.
+
+    "same" and "valid" need no padded copy.
+    """
     padding = named_padding(kernel.shape[0], strides, dilation, padding)
     if padding not in ("same", "valid"):
         inputs = pad(inputs, kernel.shape[0], strides, dilation, padding)

@@ -1,4 +1,4 @@
-"""Zeros around images, as the frameworks put them."""
+"""Zeros around images and frames, as the frameworks put them."""
 
 from keras import ops
 
@@ -19,15 +19,18 @@ def zeros(size, kernel_size: int, strides: int, dilation: int, padding: str) -> 
         kernel_size: Taps along it.
         strides: From one output to the next.
         dilation: From one tap to the next.
-        padding: "valid", none; "same", as TensorFlow, so that the output has `ceil(size / strides)`
-            positions; "torch", half the kernel's reach on both sides, as torchvision and timm;
-            "keras", what "same" adds to a whole number of strides, whatever the size, as the
-            strided layers of `keras.applications`. All but "valid" are one where the strides are
-            1 and the kernel is odd, "same" and "keras" also where the strides divide the size.
+        padding: "valid", none; "causal", the kernel's reach before; "same", as TensorFlow, so that
+            the output has `ceil(size / strides)` positions; "torch", half the reach on both sides,
+            as torchvision and timm; "keras", what "same" adds to a whole number of strides,
+            whatever the size, as the strided layers of `keras.applications`. The last three are
+            one where the strides are 1 and the kernel is odd, "same" and "keras" also where the
+            strides divide the size.
     """
     reach = dilation * (kernel_size - 1)
     if padding == "valid":
         return 0, 0
+    if padding == "causal":
+        return reach, 0
     if padding == "torch":
         return reach // 2, reach // 2
     total = reach + 1 - strides
@@ -47,15 +50,15 @@ def output_size(size, kernel_size: int, strides: int, dilation: int, padding: st
 
 
 def pad(inputs, kernel_size: int, strides: int, dilation: int, padding: str):
-    """Images `(batch, height, width, channels)` with their zeros."""
+    """Images `(batch, height, width, channels)`, or `(batch, frames, channels)`, with zeros."""
     if padding == "valid":
         return inputs
-    height, width = ops.shape(inputs)[1:3]
-    rows, columns = (zeros(n, kernel_size, strides, dilation, padding) for n in (height, width))
-    return ops.pad(inputs, ((0, 0), rows, columns, (0, 0)))
+    sizes = ops.shape(inputs)[1:-1]
+    widths = [zeros(size, kernel_size, strides, dilation, padding) for size in sizes]
+    return ops.pad(inputs, ((0, 0), *widths, (0, 0)))
 
 
 def named_padding(kernel_size: int, strides: int, dilation: int, padding: str) -> str:
     """The name "same", which backends know, where it means what `padding` does, else `padding`."""
     is_symmetric = strides == 1 and dilation * (kernel_size - 1) % 2 == 0
-    return "same" if is_symmetric and padding != "valid" else padding
+    return "same" if is_symmetric and padding in PADDINGS else padding

@@ -81,7 +81,7 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
         2: {
             "shifted": depthwise_forms.shifted_2d,
             "fused": depthwise_forms.fused_2d,
-            "native": depthwise_forms.native_2d,
+            "native": depthwise_forms.native,
         },
     }[rank]
     # Each is of some backends only.
