@@ -1,6 +1,7 @@
 """Models from files. Nothing in a file is executed: Keras's safe mode stays on."""
 
 import json
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,16 @@ def load_separator(path: Path | None, dtype: str | None = None):
 
 def _in_dtype(model, dtype):
     """A model of the same weights that computes in another dtype."""
+    from keras_sep.layers.backend_programs import filled
+
     policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
-    copy = type(model).from_config({**model.get_config(), "dtype": policy})
-    copy.build((None, None))
-    copy.set_weights(model.get_weights())
-    return copy
+
+    def build():
+        copy = type(model).from_config({**model.get_config(), "dtype": policy})
+        copy.build((None, None))
+        return copy
+
+    return filled(build, lambda copy: copy.set_weights(model.get_weights()))
 
 
 def load_classifier(path: Path | None):
@@ -99,16 +105,29 @@ def _load(path, kind, archive=False):
         raise ValueError(f"model {path} does not exist; {kind.expected}")
     # Keras would take other files too, so look before it does, and before its slow import.
     _check_archive(path, kind)
-    import keras
-
     import keras_sep.models  # noqa: F401 (registers the classes)
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        return _read_archive(path)
     # Whatever a damaged file brings forth: h5py, zipfile and Keras have no common error.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"model {path} cannot be loaded: {reason}") from error
+
+
+def _read_archive(path):
+    """As `keras.saving.load_model`, without values from initializers where those take time."""
+    import keras
+
+    from keras_sep.layers.backend_programs import filled
+
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        config = {**json.loads(archive.read("config.json")), "compile_config": None}
+        weights = archive.extract("model.weights.h5", folder)
+        return filled(
+            lambda: keras.saving.deserialize_keras_object(config, safe_mode=True),
+            lambda model: model.load_weights(weights),
+        )
 
 
 def _check_archive(path, kind):

@@ -72,6 +72,26 @@ def _jax_options():
     return options
 
 
+def filled(build: Callable, fill: Callable) -> keras.Model:
+    """The model that `build()` makes, with the values that `fill(model)` assigns.
+
+    JAX would compile the initializers for every shape, for seconds, and `fill` replaces what they
+    give. So there `build` is traced only, and done again where `fill` leaves a variable as it was.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        traced = []
+        jax.eval_shape(lambda: traced.append(build()))
+        (model,) = traced
+        fill(model)
+        if not any(isinstance(variable.value, jax.core.Tracer) for variable in model.variables):
+            return model
+    model = build()
+    fill(model)
+    return model
+
+
 def raster_loop(model: keras.Model, start_row: Callable, draw: Callable) -> Callable:
     """A function that fills rows of grids from left to right, compiled as one loop.
 

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_sep.export import fold_for_inference
+from keras_sep.export.folded_conv_tasnet import can_fold
 from keras_sep.export.function_of_arrays import array_function
 from keras_sep.models import ConvTasNet
 
