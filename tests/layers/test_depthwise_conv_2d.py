@@ -10,7 +10,7 @@ from numerics import BACKEND, gradients, layer_gradients, run
 from keras_sep.layers import DepthwiseConv2D, depthwise_forms
 
 RNG = np.random.default_rng(0)
-FORMS = [depthwise_forms.native_2d] + [depthwise_forms.fused_2d] * (BACKEND != "torch")
+FORMS = [depthwise_forms.native] + [depthwise_forms.fused_2d] * (BACKEND != "torch")
 
 
 def normal(*shape):
