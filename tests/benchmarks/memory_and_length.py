@@ -6,8 +6,9 @@
   batches of 4 x 4 s, less that with the runtime imported, beside torchaudio's.
 - memory: by how much separating a recording with the bundled model raises the largest memory over
   that of the loaded model, in chunks of 4, 16 and 60 s, and for 10 minutes and an hour.
-- lengths: seconds of computing a second of recording, whole up to 60 s and in the default chunks
-  beyond; "spread" is the most by the least, less one.
+- lengths: seconds of computing a second of recording, by the bundled model and by the paper's best
+  configuration, whole up to 60 s and in the default chunks beyond; "spread" is the most by the
+  least, less one.
 - bfloat16: the least SI-SNR of the bundled model's sources against those in float32.
 
 Recordings with the allocator's settings of the command line. One process a figure. Prints tables
@@ -70,25 +71,40 @@ def memory(contender, chunk_seconds, seconds) -> dict:
 
 
 def lengths(contender) -> dict:
-    """Seconds of computing a second."""
+    """Seconds of computing a second, by the bundled model and by the paper's best configuration."""
+    import tempfile
+
+    from keras_sep.memory import keep_freed_memory
+    from keras_sep.models import ConvTasNet
+
+    keep_freed_memory()
+    paper = ConvTasNet()
+    paper.build((None, None))
+    with tempfile.TemporaryDirectory() as folder:
+        paper.save(f"{folder}/paper.keras")
+        models = {"bundled": (None, 3), "paper's": (f"{folder}/paper.keras", 2)}
+        return {
+            f"{name}, {seconds} s": _least(model, seconds, repeats + 20 // seconds)
+            for name, (model, repeats) in models.items()
+            for seconds in (*WHOLE, CHUNKED)
+        }
+
+
+def _least(model, seconds, repeats):
+    """Of some recordings, after a chunk to warm up; a long one comes once."""
     import numpy as np
 
     from keras_sep.inference import Separator
-    from keras_sep.memory import keep_freed_memory
 
-    keep_freed_memory()
-    rng = np.random.default_rng(0)
-    results = {}
-    for seconds in (*WHOLE, CHUNKED):
-        separator = Separator(chunk_seconds=seconds) if seconds in WHOLE else Separator()
-        waveform = rng.normal(size=seconds * RATE)
-        times = []
-        for _ in range(3 + 60 // seconds):
-            start = time.perf_counter()
-            separator.separate(waveform)
-            times.append((time.perf_counter() - start) / seconds)
-        results[f"{seconds} s"] = min(times)
-    return results
+    waveform = np.random.default_rng(0).normal(size=seconds * RATE)
+    separator = Separator(model, **({"chunk_seconds": seconds} if seconds in WHOLE else {}))
+    separator.separate(waveform[: round(separator.chunk_seconds * RATE)])
+    times = []
+    for _ in range(repeats if seconds in WHOLE else 1):
+        start = time.perf_counter()
+        separator.separate(waveform)
+        times.append((time.perf_counter() - start) / seconds)
+    return min(times)
 
 
 def bfloat16(contender) -> dict:
@@ -147,10 +163,23 @@ def with_ratios(part, rows) -> dict:
         return {name: {**row, "/ torchaudio": row["MB"] / least} for name, row in rows.items()}
     if part == "lengths":
         return {
-            name: {**row, "spread": max(row.values()) / min(row.values()) - 1}
-            for name, row in rows.items()
+            f"{contender}, {model}": {
+                **times,
+                "spread": max(times.values()) / min(times.values()) - 1,
+            }
+            for contender, row in rows.items()
+            for model, times in _by_model(row).items()
         }
     return rows
+
+
+def _by_model(row) -> dict:
+    """Seconds by length, by model."""
+    times = {}
+    for name, value in row.items():
+        model, length = name.split(", ")
+        times.setdefault(model, {})[length] = value
+    return times
 
 
 def main():
