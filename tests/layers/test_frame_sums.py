@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from keras import ops
+from numerics import BACKEND, compiled, gradients, run
 
 from keras_sep.layers import frame_sums
-from tests.numerics import BACKEND, compiled, gradients, run
 
 pytestmark = pytest.mark.skipif(
-    BACKEND == "torch", reason="for XLA, and Keras differentiates them on its compilers only"
+    BACKEND == "torch", reason="forms for XLA, which PyTorch never runs"
 )
 
 FRAMES = (1, 7, 8, 9, 100)
