@@ -61,8 +61,7 @@ def _separated(separator, source):
             while len(rest) >= size:
                 yield separator.feed(_waveform(rest[:size]))
                 rest = rest[size:]
-        yield separator.feed(_waveform(rest[: len(rest) // _SAMPLE.itemsize * _SAMPLE.itemsize]))
-        yield separator.flush()
+        yield separator.flush(_waveform(rest[: len(rest) // _SAMPLE.itemsize * _SAMPLE.itemsize]))
 
 
 def _waveform(data):

@@ -1,17 +1,19 @@
 """Separation of a stream while it arrives."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
 from keras_sep.export import compile_step
+from keras_sep.export.lite_stream import LiteStream
 from keras_sep.inference.loading import load_separator
 from keras_sep.models import ConvTasNet
 
-# Hops go through the model in powers of two up to this, so that few shapes are compiled.
-_MOST_HOPS = 64
+# Hops go through the model in such numbers, so that few shapes are compiled.
+_SIZES = {1, 4, 16, 64}
 
 
 class StreamingSeparator:
@@ -54,9 +56,14 @@ class StreamingSeparator:
         self.sample_rate = model.sample_rate
         self.latency = model.kernel_size
         self._lag = model.kernel_size - model.strides
-        self._step = compile_step(model)
-        self._sizes = {1 << power for power in range(_MOST_HOPS.bit_length())}
+        if LiteStream.takes(model):
+            self._step = LiteStream(model)
+            self._initial_state = self._step.initial_state
+        else:
+            self._step = compile_step(model)
+            self._initial_state = partial(model.initial_state, 1)
         self._start()
+        self._prepared = set()
         if chunk_seconds is not None:
             self._prepare(round(chunk_seconds * model.sample_rate))
 
@@ -73,12 +80,7 @@ class StreamingSeparator:
             ValueError: `samples` is of another rank, or has NaN or infinite samples; the stream
                 is as before.
         """
-        samples = np.asarray(samples, "float32")
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise ValueError(
-                f"samples must be finite and of shape (n,), got shape {samples.shape}"
-                + ("" if samples.ndim != 1 else " with NaN or infinite samples")
-            )
+        samples = _checked(samples)
         self._fed += len(samples)
         waiting = np.concatenate([self._waiting, samples])
         if self._missing and len(waiting) >= self._lag:
@@ -90,21 +92,34 @@ class StreamingSeparator:
         self._waiting = waiting[hops * self.model.strides :]
         return self._separate(waiting[: hops * self.model.strides])
 
-    def flush(self) -> np.ndarray:
+    def flush(self, samples: np.ndarray = ()) -> np.ndarray:
         """Ends the stream; a new one may follow.
+
+        Args:
+            samples: The last samples of the mixture, as of `feed`, which go through the model
+                together with the end.
 
         Returns:
             float32 `(num_sources, m)`: the last samples.
 
         Raises:
-            ValueError: The model has no padding and the stream was shorter than its kernel.
+            ValueError: `samples` is as `feed` refuses it; or the model has no padding and the
+                stream was shorter than its kernel.
         """
-        rest = self._fed - self._given
+        first = np.zeros((self.num_sources, 0), "float32")
         if self.model.padding == "same":
-            # Zeros, as the padding of the whole recording has them, until the lag is made up.
-            end = np.pad(self._waiting, (0, self._lag + self.model.strides))
-            last = self._separate(end[: len(end) // self.model.strides * self.model.strides])
+            samples, strides = _checked(samples), self.model.strides
+            self._fed += len(samples)
+            rest = self._fed - self._given
+            # Zeros, as the padding of the whole recording has them, until the lag is made up; and
+            # more, for a number of hops that the model has been compiled for.
+            end = np.concatenate([self._waiting, samples])
+            size = max(self._prepared, default=1)
+            hops = -(-(len(end) + self._lag) // (size * strides)) * size
+            last = self._separate(np.pad(end, (0, hops * strides - len(end))))
         else:
+            first = self.feed(samples)
+            rest = self._fed - self._given
             if 0 < self._fed < self.model.kernel_size:
                 short = self._fed
                 self._start()
@@ -116,18 +131,17 @@ class StreamingSeparator:
             overlap = ops.convert_to_numpy(self._state[-1])[0]
             last = np.pad(overlap[:, : self._lag], ((0, 0), (0, rest)))
         self._start()
-        return last[:, :rest]
+        return np.concatenate([first, last[:, :rest]], axis=-1)
 
     def _prepare(self, chunk):
         """Compiles for the one or two numbers of hops that chunks of this many samples bring."""
-        hops = {chunk // self.model.strides, -(-chunk // self.model.strides)} - {0}
-        self._sizes |= hops
-        for size in hops:
+        self._prepared = {chunk // self.model.strides, -(-chunk // self.model.strides)} - {0}
+        for size in self._prepared:
             self._separate(np.zeros(size * self.model.strides, "float32"))
         self._start()
 
     def _start(self):
-        self._state = self.model.initial_state(1)
+        self._state = self._initial_state()
         self._waiting = np.zeros(0, "float32")
         self._fed = self._given = 0
         self._missing = self.model.padding == "valid"
@@ -138,7 +152,7 @@ class StreamingSeparator:
         pieces, strides = [np.zeros((self.num_sources, 0), "float32")], self.model.strides
         hops = len(mixture) // strides
         while hops:
-            now = max(size for size in self._sizes if size <= hops)
+            now = max(size for size in _SIZES | self._prepared if size <= hops)
             chunk, mixture = np.split(mixture, [now * strides])
             sources, self._state = self._step(chunk[None], self._state)
             pieces.append(ops.convert_to_numpy(sources)[0])
@@ -148,3 +162,14 @@ class StreamingSeparator:
         self._early -= early
         self._given += sources.shape[-1] - early
         return sources[:, early:]
+
+
+def _checked(samples):
+    """Samples as float32 of rank 1, all finite."""
+    samples = np.asarray(samples, "float32")
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        raise ValueError(
+            f"samples must be finite and of shape (n,), got shape {samples.shape}"
+            + ("" if samples.ndim != 1 else " with NaN or infinite samples")
+        )
+    return samples

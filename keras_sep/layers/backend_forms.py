@@ -105,7 +105,7 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
     backend = keras.backend.backend()
     if backend == "jax" or _compiler_fuses():
         form = fused
-    elif backend == "torch" and _on_cpu():
+    elif backend == "torch" and on_cpu():
         form = rows
     else:
         return native(inputs, kernel, strides, dilation, padding)
@@ -233,7 +233,7 @@ def moments(inputs):
     """
     if _compiler_fuses():
         return ops.split(frame_sums.moments(inputs), 2, axis=-1)
-    if not _on_cpu():
+    if not on_cpu():
         # Frames first, channels after: one pass for both, in sums that vectorize.
         mean, mean_square = (
             ops.mean(ops.mean(x, axis=1, keepdims=True), axis=2, keepdims=True)
@@ -253,10 +253,10 @@ def _compiler_fuses() -> bool:
     """XLA on a CPU fuses shifted products and has a slow depthwise convolution; others do not."""
     backend = keras.backend.backend()
     compiles = backend == "jax" or (backend == "tensorflow" and _traced_for_xla())
-    return compiles and _on_cpu()
+    return compiles and on_cpu()
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
     """Whether the running backend computes on a CPU."""
     backend = keras.backend.backend()
     if backend == "jax":

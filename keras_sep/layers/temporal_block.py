@@ -1,7 +1,6 @@
 """One dilated block of the TCN."""
 
 import keras
-from keras import ops
 
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
@@ -97,7 +96,7 @@ class TemporalBlock(keras.layers.Layer):
         return self._outputs(inputs, self.separable_conv(x))
 
     def _outputs(self, inputs, x):
-        residual, skip = ops.split(x, [self._residual_dim], axis=-1)
+        residual, skip = x[..., : self._residual_dim], x[..., self._residual_dim :]
         if self.skip_dim is None:
             return inputs + residual
         return (inputs + residual, skip) if self.residual else skip

@@ -19,7 +19,7 @@ from pathlib import Path
 from speed_report import machine
 
 CHUNK_SECONDS = 0.02
-CHUNKS = 250
+CHUNKS = 1500
 # Samples of a chunk in the long stream.
 LONG_CHUNK = 4096
 

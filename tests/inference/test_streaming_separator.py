@@ -43,17 +43,20 @@ def whole(separator, mixture):
 def test_any_partition_equals_the_whole(separator, data, length):
     cuts = data.draw(st.lists(st.integers(0, length), max_size=5).map(sorted))
     mixture = np.random.default_rng(length).normal(size=length).astype("float32")
+    fed_pieces, last = np.split(mixture, cuts), ()
+    if data.draw(st.booleans(), "the last piece comes with the end"):
+        *fed_pieces, last = fed_pieces
     pieces, fed, given = [], 0, 0
-    for piece in np.split(mixture, cuts):
+    for piece in fed_pieces:
         pieces.append(separator.feed(piece))
         fed += len(piece)
         given += pieces[-1].shape[-1]
         assert fed - separator.latency < given + 1 <= fed + 1
     if separator.model.padding == "valid" and 0 < len(mixture) < separator.model.kernel_size:
         with pytest.raises(ValueError, match="at least kernel_size=10 samples"):
-            separator.flush()
+            separator.flush(last)
         return
-    pieces.append(separator.flush())
+    pieces.append(separator.flush(last))
     stream = np.concatenate(pieces, axis=-1)
     assert stream.shape == (2, len(mixture))
     if len(mixture):
@@ -96,7 +99,7 @@ def test_other_models_are_refused():
 
 @pytest.mark.parametrize("chunk", [1, 20, 42])
 def test_prepared_for_a_chunk(chunk):
-    """One step a chunk, whole or not a whole number of hops; and equal to the whole."""
+    """One step a chunk, whole or not a whole number of hops, or the end; equal to the whole."""
     separator = StreamingSeparator(build(**CONFIGURATIONS["cumulative"]), chunk / 8000)
     step, shapes = separator._step, []
 
@@ -110,3 +113,8 @@ def test_prepared_for_a_chunk(chunk):
     assert len(shapes) <= 4
     stream = np.concatenate([*pieces, separator.flush()], axis=-1)
     np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
+    if chunk > separator.latency:
+        assert len(shapes) == 5
+        separator.flush(mixture[: chunk // 2])
+        assert len(shapes) <= 7
+        assert len(set(shapes)) <= 2
