@@ -24,6 +24,9 @@ class StreamingSeparator:
     behind the mixture by less than `latency` samples. The scale is the model's own, and silence
     or a change of level does not reset what its normalizations have heard.
 
+    On TensorFlow and a CPU LiteRT runs the model, as `LiteStream` says; elsewhere what
+    `compile_step` makes. The weights are those that the model has when the separator is made.
+
     Args:
         model: A `ConvTasNet` with `causal=True`, or the path of its `.keras` file.
         chunk_seconds: Duration of the pieces that usually come, None if they differ. The model is
