@@ -8,11 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sep.layers import CumulativeLayerNormalization
 from keras_sep.layers.backend_forms import on_cpu
 from keras_sep.models import ConvTasNet
 
-# Tried with two only: a step has few frames to share among cores.
+# A step has few frames to share among cores; more than two have not been tried.
 _MOST_THREADS = 2
 
 
@@ -28,38 +27,58 @@ class LiteStream:
       with weights that all cumulative norms share. The mean so far is moved outside, in float64.
 
     A program for a number of hops is made, in seconds, when that first comes; each keeps two
-    copies of the weights.
+    copies of the weights, and weights of means that are the number of hops squared. States of
+    several streams may take turns, but not from several threads.
 
     Args:
         model: A built model of which `takes` is true.
 
     Call arguments:
-        mixture: `(1, n·strides)`, whole hops, float32, a NumPy array.
-        state: From `initial_state` or the call before, which the call takes over: of an older
-            state it cannot go on.
+        mixture: `(1, n·strides)`, whole hops, one or more, float32, a NumPy array.
+        state: From `initial_state` or the call before. The call writes to its rings: it is not to
+            be used again.
 
-    Returns: sources `(1, num_sources, n·strides)`, and the state after them.
+    Returns: sources `(1, num_sources, n·strides)`, float32, a NumPy array, and the state after
+        them.
+
+    Raises:
+        ValueError: `takes(model)` is false.
+
+    Source: the model is that of Luo & Mesgarani 2019 (arXiv 1809.07454), section II.
     """
 
     def __init__(self, model: ConvTasNet):
+        if not self.takes(model):
+            raise ValueError(
+                "LiteStream takes a causal ConvTasNet in float32 with conv_kernel_size above 1 and "
+                "strides below kernel_size, on TensorFlow and a CPU, got "
+                f"causal={model.causal}, dtype {model.compute_dtype}, "
+                f"conv_kernel_size={model.conv_kernel_size}, kernel_size={model.kernel_size} and "
+                f"strides={model.strides} on {keras.backend.backend()}"
+            )
         self.model = model
         self._weights = [ops.convert_to_numpy(variable) for variable in model.variables]
-        tcn = model.separator
-        pairs = [(block.norm, block.separable_conv.norm) for block in tcn.blocks]
-        self._norms = [
-            norm
-            for norm in (tcn.norm, *(norm for pair in pairs for norm in pair))
-            if isinstance(norm, CumulativeLayerNormalization)
-        ]
-        self._reaches = [block.dilation_rate * (block.conv_kernel_size - 1) for block in tcn.blocks]
+        blocks = model.separator.blocks
+        self._has_means = model.normalization == "cumulative"
+        self._num_norms = 1 + 2 * len(blocks)
+        self._reaches = [block.dilation_rate * (block.conv_kernel_size - 1) for block in blocks]
         self._programs = {}
 
     @staticmethod
     def takes(model: ConvTasNet) -> bool:
-        """Whether the model is a causal one in float32, with taps, on TensorFlow and a CPU."""
-        on_tensorflow = keras.backend.backend() == "tensorflow" and on_cpu()
-        looks_back = model.causal and model.conv_kernel_size > 1
-        return on_tensorflow and looks_back and model.compute_dtype == "float32"
+        """Whether the model is a causal one in float32, on TensorFlow and a CPU.
+
+        And looks back, in its convolutions and between windows: LiteRT takes no empty tensors.
+        """
+        if keras.backend.backend() != "tensorflow" or not on_cpu():
+            return False
+        import tensorflow as tf
+
+        # TensorFlow has announced that it will leave LiteRT to another package.
+        has_runtime = hasattr(tf.lite, "Interpreter")
+        looks_back = model.conv_kernel_size > 1 and model.strides < model.kernel_size
+        of_stream = model.causal and model.compute_dtype == "float32"
+        return has_runtime and looks_back and of_stream
 
     def initial_state(self) -> list:
         """State before the first sample.
@@ -71,7 +90,7 @@ class LiteStream:
         return [
             ops.convert_to_numpy(encoder_state),
             0,
-            np.zeros((len(self._norms), 2)),
+            np.zeros((self._num_norms, 2)),
             np.zeros((sum(self._reaches), self.model.hidden_dim), "float32"),
             ops.convert_to_numpy(decoder_state),
         ]
@@ -80,13 +99,15 @@ class LiteStream:
         encoder_state, heard, means, rings, decoder_state = state
         frames = mixture.shape[1] // self.model.strides
         if frames not in self._programs:
-            self._programs[frames] = self._program(frames), *self._ring_rows(frames)
+            seen, kept = self._ring_rows(frames)
+            self._programs[frames] = self._program(frames, len(seen.frame)), seen, kept
         program, seen, kept = self._programs[frames]
         program["mixture"][:] = mixture
         program["encoder_state"][:] = encoder_state
         program["decoder_state"][:] = decoder_state
+        # Clipped, as `take` would copy once more to check; the rows are those of the rings.
         np.take(rings, seen.after(heard), axis=0, out=program["past"][0], mode="clip")
-        if self._norms:
+        if self._has_means:
             counts = heard + np.arange(1, frames + 1)[:, None]
             program["weights"][:, :-1] = np.tri(frames) / counts
             program["weights"][:, -1:] = heard / counts
@@ -94,7 +115,7 @@ class LiteStream:
         program.run()
         rings[kept.after(heard)] = program["hidden"][0]
         heard += frames
-        if self._norms:
+        if self._has_means:
             means = means + (program["moments"].sum(1, "float64") - frames * means) / heard
         encoder_state = program["new_encoder_state"].copy()
         decoder_state = program["new_decoder_state"].copy()
@@ -113,24 +134,20 @@ class LiteStream:
             first += reach
         return _RingRows(*np.transpose(seen)), _RingRows(*np.transpose(kept))
 
-    def _program(self, frames):
-        """The program of a step of so many frames."""
+    def _program(self, frames, num_seen):
+        """The program of a step of so many frames, which sees so many of those in the rings."""
         import tensorflow as tf
 
-        model, num_norms = self.model, len(self._norms)
+        model = self.model
         encoder_state, *_, decoder_state = model.initial_state(1)
-        blocks = model.separator.blocks
-        rows = sum(
-            min(block.dilation_rate, frames) * (block.conv_kernel_size - 1) for block in blocks
-        )
         shapes = {
             "mixture": (1, frames * model.strides),
             "encoder_state": encoder_state.shape,
-            "past": (1, rows, blocks[0].hidden_dim),
+            "past": (1, num_seen, model.hidden_dim),
             "decoder_state": decoder_state.shape,
         }
-        if self._norms:
-            shapes |= {"weights": (frames, frames + 1), "means": (num_norms, 2)}
+        if self._has_means:
+            shapes |= {"weights": (frames, frames + 1), "means": (self._num_norms, 2)}
 
         @tf.function(autograph=False)
         def step(**inputs):
@@ -149,11 +166,10 @@ class LiteStream:
             tf.lite.OpsSet.SELECT_TF_OPS,
         ]
         with warnings.catch_warnings():
-            # LiteRT is to move to a package of its own.
             warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
             interpreter = tf.lite.Interpreter(
                 model_content=converter.convert(),
-                num_threads=min(_MOST_THREADS, os.cpu_count() or 1),
+                num_threads=min(_MOST_THREADS, len(os.sched_getaffinity(0))),
             )
         return _Program(interpreter)
 
@@ -176,7 +192,7 @@ class LiteStream:
             return (x - mean) * ops.rsqrt(variance + norm.epsilon)
 
         def normalized_dense(norm, dense, x):
-            if norm not in self._norms:
+            if not self._has_means:
                 return dense(norm(x))
             # Both constants: scale and offset cost nothing.
             kernel = norm.gamma[:, None] * dense.kernel
@@ -191,14 +207,14 @@ class LiteStream:
             nonlocal start
             conv, frames = block.separable_conv, x.shape[1]
             y = prelu(block.prelu, block.expand(x))
-            if block.norm in self._norms:
+            if self._has_means:
                 y = standardized(block.norm, y) * block.norm.gamma + block.norm.beta
             else:
                 y = block.norm(y)
-            reach = block.dilation_rate * (block.conv_kernel_size - 1)
-            hidden.append(y[:, -reach:])
-            spacing = min(block.dilation_rate, frames)
-            end = start + spacing * (block.conv_kernel_size - 1)
+            # What `_ring_rows` keeps, and sees.
+            hidden.append(y[:, -conv.dilation_rate * (conv.kernel_size - 1) :])
+            spacing = min(conv.dilation_rate, frames)
+            end = start + spacing * (conv.kernel_size - 1)
             seen = ops.concatenate([past[:, start:end], y], axis=1)
             start = end
             z = ops.depthwise_conv(

@@ -12,8 +12,10 @@ from keras_sep.export.lite_stream import LiteStream
 from keras_sep.inference.loading import load_separator
 from keras_sep.models import ConvTasNet
 
-# Hops go through the model in such numbers, so that few shapes are compiled.
+# Hops go through the model in such numbers, so that few shapes are compiled; and in no greater
+# ones than this, as what LiteRT needs grows with their square.
 _SIZES = {1, 4, 16, 64}
+_MOST_HOPS = 256
 
 
 class StreamingSeparator:
@@ -24,8 +26,9 @@ class StreamingSeparator:
     behind the mixture by less than `latency` samples. The scale is the model's own, and silence
     or a change of level does not reset what its normalizations have heard.
 
-    On TensorFlow and a CPU LiteRT runs the model, as `LiteStream` says; elsewhere what
-    `compile_step` makes. The weights are those that the model has when the separator is made.
+    On TensorFlow and a CPU LiteRT runs the model, with the weights that it has when the separator
+    is made and two copies of them for each number of hops that comes, see `LiteStream`; elsewhere
+    what `compile_step` makes runs it.
 
     Args:
         model: A `ConvTasNet` with `causal=True`, or the path of its `.keras` file.
@@ -84,7 +87,6 @@ class StreamingSeparator:
                 is as before.
         """
         samples = _checked(samples)
-        self._fed += len(samples)
         waiting = np.concatenate([self._waiting, samples])
         if self._missing and len(waiting) >= self._lag:
             # Without padding the first frame begins with the first samples.
@@ -92,34 +94,36 @@ class StreamingSeparator:
             waiting = waiting[self._lag :]
             self._missing = False
         hops = 0 if self._missing else len(waiting) // self.model.strides
+        sources = self._separate(waiting[: hops * self.model.strides])
         self._waiting = waiting[hops * self.model.strides :]
-        return self._separate(waiting[: hops * self.model.strides])
+        self._fed += len(samples)
+        return sources
 
-    def flush(self, samples: np.ndarray = ()) -> np.ndarray:
+    def flush(self, samples: np.ndarray | tuple = ()) -> np.ndarray:
         """Ends the stream; a new one may follow.
 
         Args:
-            samples: The last samples of the mixture, as of `feed`, which go through the model
-                together with the end.
+            samples: The last samples of the mixture, as of `feed`. Where `chunk_seconds` was given
+                and the model has padding they need no compilation, unlike the same in `feed`.
 
         Returns:
             float32 `(num_sources, m)`: the last samples.
 
         Raises:
-            ValueError: `samples` is as `feed` refuses it; or the model has no padding and the
-                stream was shorter than its kernel.
+            ValueError: `samples` is as `feed` refuses it, and the stream as before; or the model
+                has no padding and the stream was shorter than its kernel, and is at its start.
         """
         first = np.zeros((self.num_sources, 0), "float32")
         if self.model.padding == "same":
             samples, strides = _checked(samples), self.model.strides
-            self._fed += len(samples)
-            rest = self._fed - self._given
+            rest = self._fed + len(samples) - self._given
             # Zeros, as the padding of the whole recording has them, until the lag is made up; and
             # more, for a number of hops that the model has been compiled for.
             end = np.concatenate([self._waiting, samples])
             size = max(self._prepared, default=1)
-            hops = -(-(len(end) + self._lag) // (size * strides)) * size
-            last = self._separate(np.pad(end, (0, hops * strides - len(end))))
+            pieces = -(-(len(end) + self._lag) // (size * strides))
+            end = np.pad(end, (0, pieces * size * strides - len(end)))
+            last = self._separate(end, size if self._prepared else None)
         else:
             first = self.feed(samples)
             rest = self._fed - self._given
@@ -138,9 +142,10 @@ class StreamingSeparator:
 
     def _prepare(self, chunk):
         """Compiles for the one or two numbers of hops that chunks of this many samples bring."""
-        self._prepared = {chunk // self.model.strides, -(-chunk // self.model.strides)} - {0}
+        for hops in {chunk // self.model.strides, -(-chunk // self.model.strides)}:
+            self._prepared |= {min(hops, _MOST_HOPS), hops % _MOST_HOPS} - {0}
         for size in self._prepared:
-            self._separate(np.zeros(size * self.model.strides, "float32"))
+            self._separate(np.zeros(size * self.model.strides, "float32"), size)
         self._start()
 
     def _start(self):
@@ -150,12 +155,15 @@ class StreamingSeparator:
         self._missing = self.model.padding == "valid"
         self._early = 0 if self._missing else self._lag
 
-    def _separate(self, mixture):
-        """Whole hops of mixture to sources, without those that lie before the first sample."""
+    def _separate(self, mixture, size=None):
+        """Whole hops of mixture to sources, without those that lie before the first sample.
+
+        By `size` hops at a time, or by as many as there is a size for.
+        """
         pieces, strides = [np.zeros((self.num_sources, 0), "float32")], self.model.strides
         hops = len(mixture) // strides
         while hops:
-            now = max(size for size in _SIZES | self._prepared if size <= hops)
+            now = size or max(size for size in _SIZES | self._prepared if size <= hops)
             chunk, mixture = np.split(mixture, [now * strides])
             sources, self._state = self._step(chunk[None], self._state)
             pieces.append(ops.convert_to_numpy(sources)[0])

@@ -42,7 +42,7 @@ def training(contender) -> dict:
     if contender.startswith("torchaudio"):
         import torch  # noqa: F401
     else:
-        import keras_sep  # noqa: F401
+        import keras  # noqa: F401
 
     before = resident("VmRSS")
     make = torchaudio_call if contender.startswith("torchaudio") else keras_call

@@ -6,9 +6,11 @@ import pytest
 from keras import ops
 
 from keras_sep.export.lite_stream import LiteStream
+from keras_sep.layers.backend_forms import on_cpu
 from keras_sep.models import ConvTasNet
 
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow" and on_cpu()
+on_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="LiteRT runs what TensorFlow makes")
 CONFIGURATIONS = {
     "cumulative": {},
     "even_taps": {"conv_kernel_size": 4, "num_sources": 3, "mask_activation": "softmax"},
@@ -32,10 +34,13 @@ def build(**arguments):
     model.set_weights(
         [w + rng.uniform(0.1, 0.4, w.shape).astype("float32") for w in model.get_weights()]
     )
+    slopes = [weight for weight in model.weights if weight.name == "alpha"]
+    for slope, value in zip(slopes, (0.3, -0.5, 1.5, 0.0), strict=False):
+        slope.assign([[value]])
     return model
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="LiteRT takes programs of TensorFlow")
+@on_tensorflow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_equals_the_models_step(name):
     """For numbers of hops below and above the dilations, in turn, so that rings wrap."""
@@ -53,7 +58,7 @@ def test_equals_the_models_step(name):
     assert state[1] == 38
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="LiteRT takes programs of TensorFlow")
+@on_tensorflow
 def test_weights_are_those_it_was_made_of():
     model = build()
     stream = LiteStream(model)
@@ -65,8 +70,30 @@ def test_weights_are_those_it_was_made_of():
     np.testing.assert_allclose(sources, expected, atol=1e-5)
 
 
+@on_tensorflow
+def test_streams_take_turns():
+    """Two of one `LiteStream`, and as long ones by another, which keeps programs of its own."""
+    model = build()
+    both, other = LiteStream(model), LiteStream(model)
+    rng = np.random.default_rng(2)
+    mixtures = rng.normal(size=(2, 6, 1, 4 * model.strides)).astype("float32")
+    states = [both.initial_state(), both.initial_state()]
+    together = [[], []]
+    for turn in range(6):
+        for index in range(2):
+            sources, states[index] = both(mixtures[index, turn], states[index])
+            together[index].append(sources)
+    for index in range(2):
+        state = other.initial_state()
+        for turn in range(6):
+            sources, state = other(mixtures[index, turn], state)
+            np.testing.assert_array_equal(together[index][turn], sources)
+
+
+@on_tensorflow
 def test_what_it_takes():
-    assert LiteStream.takes(build()) == ON_TENSORFLOW
-    assert not LiteStream.takes(build(causal=False, normalization="global"))
+    with pytest.raises(ValueError, match="got causal=False, dtype float32"):
+        LiteStream(build(causal=False, normalization="global"))
     assert not LiteStream.takes(build(conv_kernel_size=1))
+    assert not LiteStream.takes(build(kernel_size=8, strides=8))
     assert not LiteStream.takes(build(dtype="mixed_float16"))

@@ -14,6 +14,7 @@ CONFIGURATIONS = {
     "cumulative": {"kernel_size": 16, "normalization": "cumulative"},
     "batch": {"kernel_size": 7, "strides": 3, "normalization": "batch"},
     "valid": {"kernel_size": 10, "strides": 4, "normalization": "layer", "padding": "valid"},
+    "own_windows": {"kernel_size": 4, "strides": 4, "normalization": "layer"},
     "no_skip": {"kernel_size": 12, "strides": 4, "normalization": "cumulative", "skip_dim": None},
 }
 
@@ -74,8 +75,9 @@ def test_bad_samples_leave_the_stream_as_it_was(separator):
     mixture = np.random.default_rng(2).normal(size=40).astype("float32")
     first = separator.feed(mixture[:20])
     for bad in (np.array([0.0, np.nan]), np.zeros((1, 3))):
-        with pytest.raises(ValueError, match="finite and of shape"):
-            separator.feed(bad)
+        for take in (separator.feed, separator.flush):
+            with pytest.raises(ValueError, match="finite and of shape"):
+                take(bad)
     stream = np.concatenate([first, separator.feed(mixture[20:]), separator.flush()], axis=-1)
     np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
 
@@ -97,10 +99,11 @@ def test_other_models_are_refused():
         StreamingSeparator(build(normalization="batch"), chunk_seconds=0)
 
 
-@pytest.mark.parametrize("chunk", [1, 20, 42])
-def test_prepared_for_a_chunk(chunk):
-    """One step a chunk, whole or not a whole number of hops, or the end; equal to the whole."""
-    separator = StreamingSeparator(build(**CONFIGURATIONS["cumulative"]), chunk / 8000)
+@pytest.mark.parametrize(("chunk", "kernel"), [(1, 16), (20, 16), (42, 16), (80, 32), (1300, 8)])
+def test_prepared_for_a_chunk(chunk, kernel):
+    """One step a chunk if that has few hops, and only prepared ones, at the end too."""
+    model = build(kernel_size=kernel, normalization="cumulative")
+    separator = StreamingSeparator(model, chunk / 8000)
     step, shapes = separator._step, []
 
     def counted(mixture, state):
@@ -108,13 +111,10 @@ def test_prepared_for_a_chunk(chunk):
         return step(mixture, state)
 
     separator._step = counted
-    mixture = np.random.default_rng(3).normal(size=4 * chunk).astype("float32")
-    pieces = [separator.feed(piece) for piece in np.split(mixture, 4)]
-    assert len(shapes) <= 4
-    stream = np.concatenate([*pieces, separator.flush()], axis=-1)
+    mixture = np.random.default_rng(3).normal(size=5 * chunk - chunk // 3).astype("float32")
+    *chunks, last = np.split(mixture, range(chunk, 5 * chunk, chunk))
+    pieces = [separator.feed(piece) for piece in chunks]
+    assert len(shapes) <= 4 * (-(-chunk // (256 * model.strides)))
+    stream = np.concatenate([*pieces, separator.flush(last)], axis=-1)
+    assert len(set(shapes)) <= 2
     np.testing.assert_allclose(stream, whole(separator, mixture), atol=1e-5)
-    if chunk > separator.latency:
-        assert len(shapes) == 5
-        separator.flush(mixture[: chunk // 2])
-        assert len(shapes) <= 7
-        assert len(set(shapes)) <= 2
