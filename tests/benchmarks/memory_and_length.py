@@ -1,9 +1,11 @@
 """Memory of training and of long recordings, time by length, and what bfloat16 changes.
 
-    python tests/benchmarks/memory_and_length.py [--parts training memory lengths bfloat16]
+    python tests/benchmarks/memory_and_length.py [--parts training demand memory lengths bfloat16]
 
 - training: the largest memory of a process during a step of the paper's best configuration, with
   batches of 4 x 4 s, less that with the runtime imported, beside torchaudio's.
+- demand: the same while the C library (glibc) gives back blocks over 1 MB at once, so that what it
+  keeps for later, in pieces that may not fit, does not count.
 - memory: by how much separating a recording with the bundled model raises the largest memory over
   that of the loaded model, in chunks of 4, 16 and 60 s, and for 10 minutes and an hour.
 - lengths: seconds of computing a second of recording, by the bundled model and by the paper's best
@@ -28,7 +30,13 @@ from conv_tasnet_speed import TRAINING, keras_call, torchaudio_call
 from speed_report import earlier_results, machine
 
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "PyTorch": "torch"}
-PARTS = {"training": TRAINING, "memory": BACKENDS, "lengths": BACKENDS, "bfloat16": BACKENDS}
+PARTS = {
+    "training": TRAINING,
+    "demand": TRAINING,
+    "memory": BACKENDS,
+    "lengths": BACKENDS,
+    "bfloat16": BACKENDS,
+}
 # Seconds of chunks and of recordings.
 RECORDINGS = ((4, 600), (16, 600), (60, 600), (16, 3600))
 WHOLE, CHUNKED = (1, 4, 16, 60), 600
@@ -52,6 +60,11 @@ def training(contender) -> dict:
     for _ in range(2):
         step()
     return {"MB": resident("VmHWM") - before}
+
+
+def demand(contender) -> dict:
+    """MB of a step, in a process that `in_child` has started so."""
+    return training(contender)
 
 
 def memory(contender, chunk_seconds, seconds) -> dict:
@@ -145,9 +158,12 @@ def forget_peak():
 
 
 def in_child(part, contender, *numbers) -> dict:
+    environment = {**os.environ, "KERAS_BACKEND": PARTS[part][contender]}
+    if part == "demand":
+        environment["MALLOC_MMAP_THRESHOLD_"] = "1000000"
     child = subprocess.run(
         [sys.executable, __file__, "--child", part, contender, *map(str, numbers)],
-        env={**os.environ, "KERAS_BACKEND": PARTS[part][contender]},
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -158,7 +174,7 @@ def in_child(part, contender, *numbers) -> dict:
 
 def with_ratios(part, rows) -> dict:
     """The rows of a table, with what is compared."""
-    if part == "training" and "torchaudio" in rows:
+    if part in ("training", "demand") and "torchaudio" in rows:
         least = rows["torchaudio"]["MB"]
         return {name: {**row, "/ torchaudio": row["MB"] / least} for name, row in rows.items()}
     if part == "lengths":
