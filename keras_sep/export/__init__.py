@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from keras_sep.export.folded_batch_norm import fold_batch_norm
     from keras_sep.export.folded_conv_tasnet import fold_for_inference
     from keras_sep.export.function_of_arrays import array_function
+    from keras_sep.export.lite_stream import LiteStream
     from keras_sep.export.loaded_classifier import LoadedClassifier
     from keras_sep.export.loaded_separator import LoadedSeparator, load_saved_model
     from keras_sep.export.saved_model import export_saved_model
 
 __all__ = [
+    "LiteStream",
     "LoadedClassifier",
     "LoadedSeparator",
     "array_function",
@@ -25,6 +27,7 @@ __all__ = [
 
 # Modules are not named as what they hold: the import of one would put it in the name's place.
 _MODULES = {
+    "LiteStream": "lite_stream",
     "LoadedClassifier": "loaded_classifier",
     "LoadedSeparator": "loaded_separator",
     "array_function": "function_of_arrays",

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from keras_sep.export import compile_step
-from keras_sep.export.lite_stream import LiteStream
+from keras_sep.export import LiteStream, compile_step
 from keras_sep.inference.loading import load_separator
 from keras_sep.models import ConvTasNet
 

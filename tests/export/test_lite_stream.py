@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_sep.export.lite_stream import LiteStream
+from keras_sep.export import LiteStream
 from keras_sep.layers.backend_forms import on_cpu
 from keras_sep.models import ConvTasNet
 
