@@ -131,6 +131,12 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     times one like it, in the chosen form): JAX 58 ms `fused_2d`, 93 ms with `shifted_2d` in its
     place; TensorFlow 63 and 107 ms with XLA, 86 ms native in the graph.
 
+    Whole layers, by how many times faster than Keras's (8 maps of 56×56×128, kernels of 3, 5 and 7
+    with dilations 1 and 8, and stride 2; without padding and with "same"; least and median): JAX
+    forward 19, 28, gradients 3.5, 8; TensorFlow XLA 15, 28 and 1.2, 1.9. TensorFlow's graph and
+    PyTorch have Keras's own operation: 0.83 to 1.07 in the least and the median, with three
+    repeats.
+
     On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
 
                             native              shifted
