@@ -96,7 +96,7 @@ class TemporalBlock(keras.layers.Layer):
         return self._outputs(inputs, self.separable_conv(x))
 
     def _outputs(self, inputs, x):
-        # Not by `ops.split`, which LiteRT leaves to a slower runtime.
+        # Not by `ops.split`, at which LiteRT's library for CPUs breaks off (`LiteStream`).
         residual, skip = x[..., : self._residual_dim], x[..., self._residual_dim :]
         if self.skip_dim is None:
             return inputs + residual

@@ -91,6 +91,15 @@ def test_streams_take_turns():
 
 
 @on_tensorflow
+@pytest.mark.parametrize("shape", [(1, 0), (1, 5), (2, 8), (8,)])
+def test_other_mixtures_are_refused(shape):
+    model = build()
+    stream = LiteStream(model)
+    with pytest.raises(ValueError, match="strides=4, got"):
+        stream(np.ones(shape, "float32"), stream.initial_state())
+
+
+@on_tensorflow
 def test_what_it_takes():
     with pytest.raises(ValueError, match="got causal=False, dtype float32"):
         LiteStream(build(causal=False, normalization="global"))
