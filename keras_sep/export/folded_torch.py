@@ -1,62 +1,113 @@
-"""What `fold_for_inference` does to features, as PyTorch's operations, in place where they can.
-
-Without gradients.
-"""
+"""`fold_for_inference` as PyTorch's operations, in place where they can."""
 
 import numpy as np
 import torch
 from keras import ops
 from torch.nn import functional
 
+from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, values
 
-def constant(array: np.ndarray) -> torch.Tensor:
-    return ops.convert_to_tensor(array)
-
-
-def depthwise_kernel(kernel: np.ndarray, dilation: int) -> torch.Tensor:
-    """`(taps, channels)` as `depthwise` takes it."""
-    return constant(np.tile(kernel, (1, dilation)).T[:, None, None].copy())
+# Numbers in a cache line, at which the columns that products write begin.
+_LINE = 16
 
 
-function = torch.no_grad()
+def folded(model):
+    """A function from mixture to sources, see `fold_for_inference`."""
+    tcn = model.separator
+    bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
+    blocks = [_Block(block) for block in tcn.blocks]
+    most_edges = max(block.most_edges for block in blocks)
+    # Columns: features between the blocks, then skips.
+    features_columns = slice(tcn.bottleneck_dim)
+    head_columns = features_columns if tcn.skip_dim is None else slice(tcn.bottleneck_dim, None)
+    num_columns = tcn.bottleneck_dim + (tcn.skip_dim or 0)
+    kernel, bias, slope = values(tcn.masks.kernel, tcn.masks.bias, tcn.prelu.alpha)
+    # One product a source: the masks come out with the sources apart.
+    masks = [
+        (ops.convert_to_tensor(kernel.copy()), ops.convert_to_tensor(bias))
+        for kernel, bias in zip(
+            np.split(kernel, model.num_sources, axis=1),
+            np.split(bias, model.num_sources),
+            strict=True,
+        )
+    ]
+
+    def separate_one(features, samples):
+        frames, filters = features.shape
+        rows = features.new_zeros(frames, _LINE + -(-num_columns // _LINE) * _LINE)
+        rows[:, _LINE - 1] = 1  # by which the blocks' first products add their bias
+        sums = rows[:, _LINE : _LINE + num_columns]
+        mean, scale = _statistics(features, bottleneck.epsilon)
+        sums[:, features_columns].addmm_(features, scale * bottleneck.kernel)
+        shift = features.new_zeros(num_columns)
+        shift[features_columns] = bottleneck.shift(mean, scale)
+        hidden = features.new_empty(frames + most_edges, tcn.hidden_dim)
+        for block in blocks:
+            block(rows, sums, shift, hidden)
+        x = functional.leaky_relu_(sums[:, head_columns] + shift[head_columns], slope.item())
+        masked = features.new_empty(1, len(masks), frames, filters)
+        for source, (kernel, bias) in enumerate(masks):
+            torch.addmm(bias, x, kernel, out=masked[0, source])
+        return model.decoder(tcn._activate(masked) * features, length=samples)
+
+    @torch.no_grad()
+    def separate(mixture):
+        samples = mixture.shape[1]
+        return torch.cat([separate_one(x, samples) for x in model.encoder(mixture)])
+
+    return separate
 
 
-def padded(x, before: int, after: int):
-    """Zeros before the frames and after."""
-    return functional.pad(x, (0, 0, before, after))
+class _Block:
+    """A `TemporalBlock`, which adds its outputs to what the blocks before gave.
+
+    Call arguments:
+        rows: `(frames, columns)`, with a column of ones before those of `sums`.
+        sums: The view of `rows` that holds features and skips, but for `shift`. Written.
+        shift: What is to be added to each row of `sums`. Written.
+        hidden: Room for hidden features and edges. Written.
+    """
+
+    def __init__(self, block):
+        self.weights = weights = FoldedBlock(block, ops.convert_to_tensor)
+        self.most_edges = 2 * weights.reach + weights.dilation - 1
+        kernel = np.tile(weights.depthwise_kernel, (1, weights.dilation)).T[:, None, None]
+        self.depthwise_kernel = ops.convert_to_tensor(kernel.copy())
+
+    def __call__(self, rows, sums, shift, hidden):
+        weights, reach, dilation = self.weights, self.weights.reach, self.weights.dilation
+        frames, dim = len(rows), len(weights.expand_kernel)
+        # Before the frames and after, and as many more as make whole pixels.
+        hidden = hidden[: reach + frames + reach + -frames % dilation]
+        y = hidden[reach : reach + frames]
+        bias = torch.addmv(weights.expand_bias, weights.expand_kernel.t(), shift[:dim])
+        kernel = torch.cat([bias[None], weights.expand_kernel])
+        torch.mm(rows[:, _LINE - 1 : _LINE + dim], kernel, out=y)
+        functional.leaky_relu_(y, weights.slope)
+        mean, scale = _statistics(y, weights.epsilon)
+        hidden[:reach] = hidden[reach + frames :] = weights.zero(mean, scale)
+        z = self.depthwise(hidden, weights.depthwise_bias(mean, scale))[:frames]
+        functional.leaky_relu_(z, weights.conv_slope)
+        product = weights.product
+        mean, scale = _statistics(z, product.epsilon / scale.square())
+        columns = slice(0 if weights.residual_dim else dim, None)
+        sums[:, columns].addmm_(z, scale * product.kernel)
+        shift[columns] += product.shift(mean, scale)
+
+    def depthwise(self, hidden, bias):
+        """`dilation` frames as one pixel of a row of pixels, filtered."""
+        dilation, channels = self.weights.dilation, hidden.shape[1]
+        pixels = hidden.reshape(1, 1, -1, dilation * channels).permute(0, 3, 1, 2)
+        groups = dilation * channels
+        outputs = functional.conv2d(
+            pixels, self.depthwise_kernel, bias.repeat(dilation), groups=groups
+        )
+        return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-def scaled(x, scale, shift):
-    """`x * scale + shift` in one pass."""
-    return torch.addcmul(shift, x, scale)
-
-
-def product(x, kernel, bias=None, slope: float | None = None):
-    """Of two matrices; plus bias; leaky ReLU."""
-    batch, frames, channels = x.shape
-    flat = x.reshape(batch * frames, channels)
-    outputs = flat @ kernel if bias is None else torch.addmm(bias, flat, kernel)
-    if slope is not None:
-        functional.leaky_relu_(outputs, slope)
-    return outputs.reshape(batch, frames, -1)
-
-
-def with_edges(y, value, before: int, after: int):
-    """`value`, `(batch, 1, channels)`, in place of the first and the last frames."""
-    y[:, :before] = value
-    y[:, y.shape[1] - after :] = value
-    return y
-
-
-def depthwise(y, kernel, dilation: int, bias, slope: float):
-    """`dilation` frames as one pixel of a row of pixels, filtered; plus bias; leaky ReLU."""
-    batch, _, channels = y.shape
-    pixels = y.reshape(batch, 1, -1, dilation * channels).permute(0, 3, 1, 2)
-    outputs = functional.conv2d(pixels, kernel, groups=dilation * channels)
-    frames = outputs.permute(0, 2, 3, 1).reshape(batch, -1, channels)
-    return functional.leaky_relu_(frames.add_(bias), slope)
-
-
-def sums(x):
-    """Of the channels of each frame, and of their squares, `(batch, frames)` each."""
-    return x.sum(2), torch.linalg.vector_norm(x, dim=2).square()
+def _statistics(x, epsilon):
+    """Mean and reciprocal standard deviation, by sums of each frame."""
+    mean = x.sum(1).sum() / x.numel()
+    mean_square = torch.linalg.vector_norm(x, dim=1).square().sum() / x.numel()
+    variance = (mean_square - mean.square()).clamp(min=0)
+    return mean, torch.rsqrt(variance + epsilon)
