@@ -27,8 +27,8 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
       becomes ε / s². That norm is applied to the outputs of the second product, as in
       `GlobalLayerNormalization.then_dense`.
     - A zero beside the normalized features is m - β / (γ s) beside y.
-    - d frames side by side are one row of an image, so that a convolution of dilation d is one
-      without.
+    - In TensorFlow d frames side by side are one row of an image, so that a convolution of dilation
+      d is one without.
     - PyTorch's second product adds to features and skips in place, so that none but products pass
       over them; what the norms add, the same for all frames, is kept apart.
 

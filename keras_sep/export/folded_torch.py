@@ -16,7 +16,7 @@ def folded(model):
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
     blocks = [_Block(block) for block in tcn.blocks]
-    most_edges = max(block.most_edges for block in blocks)
+    most_edges = max(2 * block.weights.reach for block in blocks)
     # Columns: features between the blocks, then skips.
     features_columns = slice(tcn.bottleneck_dim)
     head_columns = features_columns if tcn.skip_dim is None else slice(tcn.bottleneck_dim, None)
@@ -69,16 +69,14 @@ class _Block:
     """
 
     def __init__(self, block):
-        self.weights = weights = FoldedBlock(block, ops.convert_to_tensor)
-        self.most_edges = 2 * weights.reach + weights.dilation - 1
-        kernel = np.tile(weights.depthwise_kernel, (1, weights.dilation)).T[:, None, None]
+        self.weights = FoldedBlock(block, ops.convert_to_tensor)
+        kernel = self.weights.depthwise_kernel.T[:, None, :, None]
         self.depthwise_kernel = ops.convert_to_tensor(kernel.copy())
 
     def __call__(self, rows, sums, shift, hidden):
-        weights, reach, dilation = self.weights, self.weights.reach, self.weights.dilation
+        weights, reach = self.weights, self.weights.reach
         frames, dim = len(rows), len(weights.expand_kernel)
-        # Before the frames and after, and as many more as make whole pixels.
-        hidden = hidden[: reach + frames + reach + -frames % dilation]
+        hidden = hidden[: reach + frames + reach]
         y = hidden[reach : reach + frames]
         bias = torch.addmv(weights.expand_bias, weights.expand_kernel.t(), shift[:dim])
         kernel = torch.cat([bias[None], weights.expand_kernel])
@@ -86,7 +84,7 @@ class _Block:
         functional.leaky_relu_(y, weights.slope)
         mean, scale = _statistics(y, weights.epsilon)
         hidden[:reach] = hidden[reach + frames :] = weights.zero(mean, scale)
-        z = self.depthwise(hidden, weights.depthwise_bias(mean, scale))[:frames]
+        z = self.depthwise(hidden, weights.depthwise_bias(mean, scale))
         functional.leaky_relu_(z, weights.conv_slope)
         product = weights.product
         mean, scale = _statistics(z, product.epsilon / scale.square())
@@ -95,12 +93,14 @@ class _Block:
         shift[columns] += product.shift(mean, scale)
 
     def depthwise(self, hidden, bias):
-        """`dilation` frames as one pixel of a row of pixels, filtered."""
-        dilation, channels = self.weights.dilation, hidden.shape[1]
-        pixels = hidden.reshape(1, 1, -1, dilation * channels).permute(0, 3, 1, 2)
-        groups = dilation * channels
+        """The frames are an image one pixel wide, channels last."""
+        channels = hidden.shape[1]
         outputs = functional.conv2d(
-            pixels, self.depthwise_kernel, bias.repeat(dilation), groups=groups
+            hidden.reshape(1, -1, 1, channels).permute(0, 3, 1, 2),
+            self.depthwise_kernel,
+            bias,
+            dilation=(self.weights.dilation, 1),
+            groups=channels,
         )
         return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
 
