@@ -257,3 +257,28 @@ def test_photographs_are_those_of_the_table(tmp_path, monkeypatch):
     assert {file.name: file.parent.name for file in files} == splits
     assert len(splits) == 25
     assert all(file.read_text() == file.name for file in files)
+
+
+@pytest.mark.parametrize(
+    ("jit", "flags", "tensorflow"),
+    [
+        (None, "avx2 fma", True),
+        (None, "avx512f avx512_vnni", False),
+        (True, "avx512f avx512_vnni", True),
+        (False, "avx2 fma", False),
+    ],
+)
+def test_what_xla_compiles(tmp_path, jit, flags, tensorflow):
+    import train_vq_vae_2
+
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags : fpu {flags}\n")
+    expected = {"tensorflow": tensorflow, "jax": jit is not False, "torch": False}
+    assert train_vq_vae_2.compiles(jit, cpuinfo) == expected[keras.backend.backend()]
+
+
+def test_xla_where_the_processor_is_not_known(tmp_path):
+    import train_vq_vae_2
+
+    compiles = train_vq_vae_2.compiles(None, tmp_path / "missing")
+    assert compiles == (keras.backend.backend() != "torch")
