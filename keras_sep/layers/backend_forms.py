@@ -10,37 +10,45 @@ from keras import ops
 
 from keras_sep.layers import convolution_forms, frame_sums
 from keras_sep.layers.depthwise_forms import fused, fused_2d, native, shifted
-from keras_sep.layers.padding import pad
+from keras_sep.layers.padding import pad, zeros
 
 
-def rows(inputs, kernel, strides: int, dilation: int):
+def rows(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
     """PyTorch's own without dilation, on images of one row in channels-last memory.
 
     `dilation` frames side by side are one pixel, so that the taps are neighbours. The gradient by
     the inputs is the same convolution of the outputs' gradient, with the kernel reversed; the one
     by the kernel is a sum of products for each tap. PyTorch's own are slower by up to three times.
     """
-    if strides > 1:
-        form = shifted if dilation > 1 else _rows_without_gradient
-        return form(inputs, kernel, strides, dilation)
     import torch
 
-    if not torch.is_grad_enabled():
-        return _rows_without_gradient(inputs, kernel, 1, dilation)
-    return _rows_with_gradient().apply(inputs, kernel, dilation)
+    widths = zeros(inputs.shape[1], len(kernel), strides, dilation, padding)
+    if strides > 1 and dilation > 1:
+        return shifted(
+            pad(inputs, len(kernel), strides, dilation, padding), kernel, strides, dilation
+        )
+    if strides > 1 or not torch.is_grad_enabled():
+        return _rows_without_gradient(inputs, kernel, strides, dilation, *widths)
+    return _rows_with_gradient().apply(inputs, kernel, dilation, *widths)
 
 
-def _rows_without_gradient(inputs, kernel, strides, dilation):
-    """`rows` with the gradient that PyTorch gives it."""
+def _rows_without_gradient(inputs, kernel, strides, dilation, before, after):
+    """`rows` with the gradient that PyTorch gives it, and zeros before the frames and after."""
     from torch.nn import functional
 
     taps = kernel.shape[0]
     batch, frames, channels = inputs.shape
-    x = functional.pad(inputs, (0, 0, 0, -frames % dilation))
+    new_frames = (before + frames + after - dilation * (taps - 1) - 1) // strides + 1
+    # The convolution puts whole pixels on both sides without a copy.
+    pixels = before // dilation if before == after and before % dilation == 0 else 0
+    before, after = before - pixels * dilation, after - pixels * dilation
+    after += -(before + frames + after) % dilation
+    x = functional.pad(inputs, (0, 0, before, after)) if before or after else inputs
     x = x.reshape(batch, 1, -1, dilation * channels).permute(0, 3, 1, 2)
     weight = kernel.repeat(1, dilation).t().reshape(dilation * channels, 1, 1, taps)
-    y = functional.conv2d(x, weight, stride=(1, strides), groups=dilation * channels)
-    new_frames = (frames - dilation * (taps - 1) - 1) // strides + 1
+    y = functional.conv2d(
+        x, weight, stride=(1, strides), padding=(0, pixels), groups=dilation * channels
+    )
     return y.permute(0, 2, 3, 1).reshape(batch, -1, channels)[:, :new_frames]
 
 
@@ -48,26 +56,31 @@ def _rows_without_gradient(inputs, kernel, strides, dilation):
 def _rows_with_gradient():
     """The class of the operation, which needs PyTorch."""
     import torch
-    from torch.nn import functional
 
     class Rows(torch.autograd.Function):
         @staticmethod
-        def forward(context, inputs, kernel, dilation):
+        def forward(context, inputs, kernel, dilation, before, after):
             context.save_for_backward(inputs, kernel)
-            context.dilation = dilation
-            return _rows_without_gradient(inputs, kernel, 1, dilation)
+            context.numbers = dilation, before, after
+            return _rows_without_gradient(inputs, kernel, 1, dilation, before, after)
 
         @staticmethod
         def backward(context, gradient):
             inputs, kernel = context.saved_tensors
-            taps, frames, dilation = len(kernel), gradient.shape[1], context.dilation
-            reach = dilation * (taps - 1)
-            padded = functional.pad(gradient, (0, 0, reach, reach))
-            by_tap = [
-                (inputs[:, k * dilation : k * dilation + frames] * gradient).sum((0, 1))
-                for k in range(taps)
-            ]
-            return Rows.apply(padded, kernel.flip(0), dilation), torch.stack(by_tap), None
+            dilation, before, after = context.numbers
+            reach = dilation * (len(kernel) - 1)
+            by_inputs = Rows.apply(
+                gradient, kernel.flip(0), dilation, reach - before, reach - after
+            )
+            by_tap = []
+            for tap in range(len(kernel)):
+                # An output sees the input so many frames later.
+                shift = tap * dilation - before
+                start = max(0, -shift)
+                end = max(min(gradient.shape[1], inputs.shape[1] - shift), start)
+                seen = inputs[:, start + shift : end + shift]
+                by_tap.append((seen * gradient[:, start:end]).sum((0, 1)))
+            return by_inputs, torch.stack(by_tap), None, None, None
 
     return Rows
 
@@ -110,12 +123,10 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
     """
     backend = keras.backend.backend()
     if backend == "jax" or _compiler_fuses():
-        form = fused
-    elif backend == "torch" and on_cpu():
-        form = rows
-    else:
-        return native(inputs, kernel, strides, dilation, padding)
-    return form(pad(inputs, kernel.shape[0], strides, dilation, padding), kernel, strides, dilation)
+        padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
+        return fused(padded, kernel, strides, dilation)
+    form = rows if backend == "torch" and on_cpu() else native
+    return form(inputs, kernel, strides, dilation, padding)
 
 
 def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):

@@ -116,6 +116,24 @@ def test_forms_equal_the_definition_in_value_and_gradient(form, taps, strides, d
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", ["same", "causal"])
+@pytest.mark.parametrize(("taps", "dilation"), [(1, 3), (3, 1), (4, 1), (3, 16), (5, 3)])
+@pytest.mark.parametrize("frames", [7, 48])  # fewer than a wide kernel's reach; whole pixels
+def test_padded_gradients_are_those_of_padded_inputs(taps, dilation, padding, frames):
+    x, kernel, cotangent = normal(2, frames, 2), normal(taps, 2), normal(2, frames, 2)
+    before, after = zeros_of(padding, frames, dilation * (taps - 1), 1)
+    padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
+    _, by_padded, by_kernel = definition(padded, kernel, cotangent, 1, dilation)
+
+    def product(x, k):
+        outputs = backend_forms.fastest(x, k, 1, dilation, padding)
+        return ops.sum(ops.multiply(outputs, cotangent))
+
+    by_inputs, by_kernel_here = gradients(product, x, kernel)
+    np.testing.assert_allclose(by_inputs, by_padded[:, before : before + frames], atol=1e-5)
+    np.testing.assert_allclose(by_kernel_here, by_kernel, atol=1e-4)
+
+
 # What is shifted: eager code, compiled code.
 SHIFTED = {"tensorflow": (False, True), "jax": (True, True), "torch": (False, False)}
 
