@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from keras_sep.models import ConvTasNet
 
@@ -13,8 +14,8 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
     For a model with global normalization, on TensorFlow and PyTorch; on TensorFlow it is what
     `export_saved_model` writes. Without a compiler every operation's output is written to memory,
     so that the passes over the hidden features count. Here they are, in each block, the product
-    with its bias; the PReLU; a sum and a sum of squares; the depthwise convolution with its bias;
-    its PReLU; the two sums again; and the second product.
+    with its bias; the PReLU; a sum and a sum of squares; the depthwise convolution; its bias, with
+    PyTorch a part of it; its PReLU; the two sums again; and the second product.
 
     - The slopes are constants, so the PReLU is a leaky ReLU: one operation, in place, or where
       TensorFlow uses oneDNN none beside the product.
@@ -30,7 +31,7 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
     - In TensorFlow d frames side by side are one row of an image, so that a convolution of dilation
       d is one without.
     - PyTorch's second product adds to features and skips in place, so that none but products pass
-      over them; what the norms add, the same for all frames, is kept apart.
+      over them; what the norms add, the same for all frames, is a vector kept apart.
 
     Args:
         model: A built `ConvTasNet` in float32 with `normalization="global"`.
@@ -53,7 +54,20 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
         from keras_sep.export.folded_torch import folded
     else:
         from keras_sep.export.folded_tensorflow import folded
-    return folded(model)
+    separate = folded(model)
+    # The encoder and the decoder are called as they are.
+    weights = [
+        (variable, ops.convert_to_numpy(variable).copy())
+        for layer in (model.encoder, model.decoder)
+        for variable in layer.variables
+    ]
+
+    def with_weights(mixture):
+        constants = [(variable, ops.convert_to_tensor(value)) for variable, value in weights]
+        with keras.StatelessScope(constants):
+            return separate(mixture)
+
+    return with_weights
 
 
 def can_fold(model) -> bool:

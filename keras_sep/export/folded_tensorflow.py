@@ -101,9 +101,9 @@ def _with_edges(y, value, before, after):
     batch, frames, channels = tf.unstack(tf.shape(y))
     edges = tf.concat([tf.range(before), tf.range(frames - after, frames)], 0)
     rows = tf.reshape(tf.range(batch)[:, None] * frames + edges, (-1, 1))
-    values = tf.reshape(tf.repeat(value, tf.size(edges), axis=1), (-1, y.shape[-1]))
+    new = tf.reshape(tf.repeat(value, tf.size(edges), axis=1), (-1, y.shape[-1]))
     flat = tf.reshape(y, (batch * frames, y.shape[-1]))
-    return tf.reshape(tf.tensor_scatter_nd_update(flat, rows, values), (batch, frames, channels))
+    return tf.reshape(tf.tensor_scatter_nd_update(flat, rows, new), (batch, frames, channels))
 
 
 def _sums(x):

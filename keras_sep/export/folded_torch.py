@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, values
 
-# Numbers in a cache line, at which the columns that products write begin.
+# Numbers in a cache line: features begin at the second, so that products write whole ones; the
+# column of ones, which products only read, ends the first.
 _LINE = 16
 
 
@@ -21,13 +22,13 @@ def folded(model):
     features_columns = slice(tcn.bottleneck_dim)
     head_columns = features_columns if tcn.skip_dim is None else slice(tcn.bottleneck_dim, None)
     num_columns = tcn.bottleneck_dim + (tcn.skip_dim or 0)
-    kernel, bias, slope = values(tcn.masks.kernel, tcn.masks.bias, tcn.prelu.alpha)
+    mask_kernel, mask_bias, slope = values(tcn.masks.kernel, tcn.masks.bias, tcn.prelu.alpha)
     # One product a source: the masks come out with the sources apart.
     masks = [
         (ops.convert_to_tensor(kernel.copy()), ops.convert_to_tensor(bias))
         for kernel, bias in zip(
-            np.split(kernel, model.num_sources, axis=1),
-            np.split(bias, model.num_sources),
+            np.split(mask_kernel, model.num_sources, axis=1),
+            np.split(mask_bias, model.num_sources),
             strict=True,
         )
     ]
@@ -63,9 +64,9 @@ class _Block:
 
     Call arguments:
         rows: `(frames, columns)`, with a column of ones before those of `sums`.
-        sums: The view of `rows` that holds features and skips, but for `shift`. Written.
-        shift: What is to be added to each row of `sums`. Written.
-        hidden: Room for hidden features and edges. Written.
+        sums: The view `(frames, B + Sc)` of `rows`. Features and skips are `sums + shift`. Written.
+        shift: `(B + Sc,)`, what norms added to all frames, without a pass over them. Written.
+        hidden: Room for `(frames + 2 · reach, H)` hidden features, or more. Written.
     """
 
     def __init__(self, block):
@@ -93,7 +94,10 @@ class _Block:
         shift[columns] += product.shift(mean, scale)
 
     def depthwise(self, hidden, bias):
-        """The frames are an image one pixel wide, channels last."""
+        """The frames are an image one pixel wide, channels last.
+
+        Dilated as it is: as fast here as with frames side by side, which takes wider kernels.
+        """
         channels = hidden.shape[1]
         outputs = functional.conv2d(
             hidden.reshape(1, -1, 1, channels).permute(0, 3, 1, 2),
@@ -106,7 +110,7 @@ class _Block:
 
 
 def _statistics(x, epsilon):
-    """Mean and reciprocal standard deviation, by sums of each frame."""
+    """Mean and reciprocal standard deviation; the norm of a frame writes no squares to memory."""
     mean = x.sum(1).sum() / x.numel()
     mean_square = torch.linalg.vector_norm(x, dim=1).square().sum() / x.numel()
     variance = (mean_square - mean.square()).clamp(min=0)

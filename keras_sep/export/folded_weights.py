@@ -6,7 +6,7 @@ from keras import ops
 class FoldedProduct:
     """Weights of `dense(norm(x))` as `scale · (x @ kernel) + shift(mean, scale)`.
 
-    Of x with that mean and that reciprocal standard deviation.
+    With the mean of x, and as scale the reciprocal of its standard deviation.
 
     Args:
         norm: A `GlobalLayerNormalization`.
@@ -18,11 +18,11 @@ class FoldedProduct:
         gamma, beta, kernel, bias = values(norm.gamma, norm.beta, dense.kernel, dense.bias)
         self.epsilon = norm.epsilon
         self.kernel = constant(gamma[:, None] * kernel)
-        self.kernel_sum = constant((gamma[:, None] * kernel).sum(0))
-        self.bias = constant(beta @ kernel + bias)
+        self._kernel_sum = constant((gamma[:, None] * kernel).sum(0))
+        self._bias = constant(beta @ kernel + bias)
 
     def shift(self, mean, scale):
-        return self.bias - mean * scale * self.kernel_sum
+        return self._bias - mean * scale * self._kernel_sum
 
 
 class FoldedBlock:
@@ -33,6 +33,11 @@ class FoldedBlock:
         constant: Makes a constant of the backend of a NumPy array.
 
     Attributes:
+        dilation: Frames from tap to tap.
+        reach: Frames that the outer taps see beside an output, on either side.
+        residual_dim: Outputs of `product` that go to the features, the first ones; 0 for none.
+        has_skip: Whether the others go to the skips.
+        epsilon: Of the first norm.
         expand_kernel, expand_bias: Of the first product.
         slope, conv_slope: Of the PReLUs, numbers.
         depthwise_kernel: kγ, `(taps, hidden_dim)`, a NumPy array.
@@ -74,5 +79,5 @@ class FoldedBlock:
 
 
 def values(*variables):
-    """NumPy arrays."""
+    """What the variables hold, as NumPy arrays."""
     return [ops.convert_to_numpy(variable) for variable in variables]

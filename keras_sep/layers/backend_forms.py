@@ -14,22 +14,23 @@ from keras_sep.layers.padding import pad, zeros
 
 
 def rows(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """PyTorch's own without dilation, on images of one row in channels-last memory.
+    """PyTorch's own convolution without dilation, on images of one row in channels-last memory.
 
     `dilation` frames side by side are one pixel, so that the taps are neighbours. The gradient by
     the inputs is the same convolution of the outputs' gradient, with the kernel reversed; the one
     by the kernel is a sum of products for each tap. PyTorch's own are slower by up to three times.
+    `padding` is that of `fastest`; where it is whole pixels on both sides it takes no copy.
     """
     import torch
 
-    widths = zeros(inputs.shape[1], len(kernel), strides, dilation, padding)
     if strides > 1 and dilation > 1:
         return shifted(
             pad(inputs, len(kernel), strides, dilation, padding), kernel, strides, dilation
         )
+    before, after = zeros(inputs.shape[1], len(kernel), strides, dilation, padding)
     if strides > 1 or not torch.is_grad_enabled():
-        return _rows_without_gradient(inputs, kernel, strides, dilation, *widths)
-    return _rows_with_gradient().apply(inputs, kernel, dilation, *widths)
+        return _rows_without_gradient(inputs, kernel, strides, dilation, before, after)
+    return _rows_with_gradient().apply(inputs, kernel, dilation, before, after)
 
 
 def _rows_without_gradient(inputs, kernel, strides, dilation, before, after):
@@ -103,7 +104,8 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
     Whole layers, by how many times faster than Keras's (kernels 3, 5 and 7 with dilations 1, 8 and
     128, and stride 2; without padding and with "same"; least and median): JAX forward 25, 57,
     gradients 4.7, 10; TensorFlow XLA 13, 30 and 10, 25; TensorFlow's graph, where the operation is
-    Keras's own, 0.74, 1.0 and 0.78, 1.0. PyTorch with AVX-512: 3.5, 6.0 and 1.3, 2.1.
+    Keras's own, 0.74, 1.0 and 0.78, 1.0; PyTorch 1.04, 2.4 and 0.69, 1.4 before `rows` left the
+    zeros to the convolution, and now on 2 other cores, with AVX-512, 3.5, 6.0 and 1.3, 2.1.
 
     On an H100, kernels of 3 and 7, dilations 1 and 128, and stride 2, ms alike:
 

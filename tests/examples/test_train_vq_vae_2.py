@@ -260,25 +260,28 @@ def test_photographs_are_those_of_the_table(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("jit", "flags", "tensorflow"),
+    ("jit", "flags", "gpus", "tensorflow"),
     [
-        (None, "avx2 fma", True),
-        (None, "avx512f avx512_vnni", False),
-        (True, "avx512f avx512_vnni", True),
-        (False, "avx2 fma", False),
+        (None, "avx2 fma", [], True),
+        (None, "avx512f avx512_vnni", [], False),
+        (None, "avx2 avx_vnni", [], False),
+        (None, "avx512f avx512_vnni", ["gpu:0"], True),
+        (True, "avx512f avx512_vnni", [], True),
+        (False, "avx2 fma", [], False),
     ],
 )
-def test_what_xla_compiles(tmp_path, jit, flags, tensorflow):
+def test_what_xla_compiles(tmp_path, monkeypatch, jit, flags, gpus, tensorflow):
     import train_vq_vae_2
 
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: gpus)
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"flags : fpu {flags}\n")
     expected = {"tensorflow": tensorflow, "jax": jit is not False, "torch": False}
-    assert train_vq_vae_2.compiles(jit, cpuinfo) == expected[keras.backend.backend()]
+    assert train_vq_vae_2.uses_xla(jit, cpuinfo) == expected[keras.backend.backend()]
 
 
 def test_xla_where_the_processor_is_not_known(tmp_path):
     import train_vq_vae_2
 
-    compiles = train_vq_vae_2.compiles(None, tmp_path / "missing")
-    assert compiles == (keras.backend.backend() != "torch")
+    uses_xla = train_vq_vae_2.uses_xla(None, tmp_path / "missing")
+    assert uses_xla == (keras.backend.backend() != "torch")
