@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, values
+from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_products, values
 
 
 def folded(model):
@@ -11,15 +11,8 @@ def folded(model):
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, _constant)
     blocks = [_Block(block) for block in tcn.blocks]
-    kernel, bias, slope = values(tcn.masks.kernel, tcn.masks.bias, tcn.prelu.alpha)
-    # One product a source: the masks come out with the sources apart.
-    masks = list(
-        zip(
-            np.split(kernel, model.num_sources, axis=1),
-            np.split(bias, model.num_sources),
-            strict=True,
-        )
-    )
+    masks = mask_products(tcn)
+    (slope,) = values(tcn.prelu.alpha)
 
     def separate(mixture):
         features = model.encoder(mixture)

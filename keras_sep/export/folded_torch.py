@@ -1,11 +1,10 @@
 """`fold_for_inference` as PyTorch's operations, in place where they can."""
 
-import numpy as np
 import torch
 from keras import ops
 from torch.nn import functional
 
-from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, values
+from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_products, values
 
 # Numbers in a cache line: features begin at the second, so that products write whole ones; the
 # column of ones, which products only read, ends the first.
@@ -22,15 +21,10 @@ def folded(model):
     features_columns = slice(tcn.bottleneck_dim)
     head_columns = features_columns if tcn.skip_dim is None else slice(tcn.bottleneck_dim, None)
     num_columns = tcn.bottleneck_dim + (tcn.skip_dim or 0)
-    mask_kernel, mask_bias, slope = values(tcn.masks.kernel, tcn.masks.bias, tcn.prelu.alpha)
-    # One product a source: the masks come out with the sources apart.
+    (slope,) = values(tcn.prelu.alpha)
     masks = [
         (ops.convert_to_tensor(kernel.copy()), ops.convert_to_tensor(bias))
-        for kernel, bias in zip(
-            np.split(mask_kernel, model.num_sources, axis=1),
-            np.split(mask_bias, model.num_sources),
-            strict=True,
-        )
+        for kernel, bias in mask_products(tcn)
     ]
 
     def separate_one(features, samples):

@@ -1,5 +1,6 @@
 """Weights of Conv-TasNet in the form in which `fold_for_inference` applies them."""
 
+import numpy as np
 from keras import ops
 
 
@@ -76,6 +77,13 @@ class FoldedBlock:
     def depthwise_bias(self, mean, scale):
         """(Kβ + bias) / s - m Kγ"""
         return self._bias / scale - mean * self._kernel_sum
+
+
+def mask_products(tcn) -> list[tuple]:
+    """Kernel and bias of each source's masks, NumPy arrays: so the sources come out apart."""
+    kernel, bias = values(tcn.masks.kernel, tcn.masks.bias)
+    kernels, biases = np.split(kernel, tcn.num_sources, axis=1), np.split(bias, tcn.num_sources)
+    return list(zip(kernels, biases, strict=True))
 
 
 def values(*variables):
