@@ -8,7 +8,7 @@ from keras import ops
 from keras_sep.models import ConvTasNet
 
 
-def fold_for_inference(model: ConvTasNet) -> Callable:
+def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable:
     """A function that gives what the model gives, with the weights that it has now.
 
     For a model with global normalization, on TensorFlow and PyTorch; on TensorFlow it is what
@@ -32,16 +32,23 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
       d is one without.
     - PyTorch's second product adds to features and skips in place, so that none but products pass
       over them; what the norms add, the same for all frames, is a vector kept apart.
+    - With `jit_compile` two passes remain between the products: one that reads the features for the
+      first norm's sums, and one for all that follows.
 
     Args:
         model: A built `ConvTasNet` in float32 with `normalization="global"`.
+        jit_compile: With PyTorch, compile what lies between the products by `torch.compile`, which
+            needs a C++ compiler (`g++`, or what `CXX` names) and takes about ten seconds at the
+            first call, at the first of another length and, in a model with skips, for its last
+            block.
 
     Returns: a function from mixture `(batch, samples)` to sources `(batch, num_sources, samples)`,
         tensors. With TensorFlow it is to be called within a `tf.function`; with PyTorch it gives
         no gradients and takes the examples one after the other.
 
     Raises:
-        ValueError: `model` is of another kind, or the backend compiles: JAX.
+        ValueError: `model` is of another kind, the backend compiles: JAX; or `jit_compile` on
+            TensorFlow.
     """
     if not can_fold(model):
         raise ValueError(
@@ -50,11 +57,16 @@ def fold_for_inference(model: ConvTasNet) -> Callable:
             f"{getattr(model, 'compute_dtype', None)} and normalization "
             f"{getattr(model, 'normalization', None)!r} on {keras.backend.backend()}"
         )
+    if jit_compile and keras.backend.backend() != "torch":
+        raise ValueError("jit_compile is of PyTorch; array_function compiles TensorFlow's by XLA")
     if keras.backend.backend() == "torch":
         from keras_sep.export.folded_torch import folded
+
+        separate = folded(model, jit_compile)
     else:
         from keras_sep.export.folded_tensorflow import folded
-    separate = folded(model)
+
+        separate = folded(model)
     # The encoder and the decoder are called as they are.
     weights = [
         (variable, ops.convert_to_numpy(variable).copy())

@@ -1,4 +1,4 @@
-"""`fold_for_inference` as PyTorch's operations, in place where they can."""
+"""`fold_for_inference` as PyTorch's operations, in place where they can, or in compiled loops."""
 
 import torch
 from keras import ops
@@ -11,11 +11,11 @@ from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_pro
 _LINE = 16
 
 
-def folded(model):
+def folded(model, jit_compile):
     """A function from mixture to sources, see `fold_for_inference`."""
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
-    blocks = [_Block(block) for block in tcn.blocks]
+    blocks = [(_CompiledBlock if jit_compile else _Block)(block) for block in tcn.blocks]
     most_edges = max(2 * block.weights.reach for block in blocks)
     # Columns: features between the blocks, then skips.
     features_columns = slice(tcn.bottleneck_dim)
@@ -36,9 +36,9 @@ def folded(model):
         sums[:, features_columns].addmm_(features, scale * bottleneck.kernel)
         shift = features.new_zeros(num_columns)
         shift[features_columns] = bottleneck.shift(mean, scale)
-        hidden = features.new_empty(frames + most_edges, tcn.hidden_dim)
+        hidden = features.new_empty(2, frames + most_edges, tcn.hidden_dim)
         for block in blocks:
-            block(rows, sums, shift, hidden)
+            block(rows, sums, shift, *hidden)
         x = functional.leaky_relu_(sums[:, head_columns] + shift[head_columns], slope.item())
         masked = features.new_empty(1, len(masks), frames, filters)
         for source, (kernel, bias) in enumerate(masks):
@@ -60,7 +60,7 @@ class _Block:
         rows: `(frames, columns)`, with a column of ones before those of `sums`.
         sums: The view `(frames, B + Sc)` of `rows`. Features and skips are `sums + shift`. Written.
         shift: `(B + Sc,)`, what norms added to all frames, without a pass over them. Written.
-        hidden: Room for `(frames + 2 · reach, H)` hidden features, or more. Written.
+        hidden, outputs: Room for `(frames + 2 · reach, H)` features, or more. Written.
     """
 
     def __init__(self, block):
@@ -68,24 +68,33 @@ class _Block:
         kernel = self.weights.depthwise_kernel.T[:, None, :, None]
         self.depthwise_kernel = ops.convert_to_tensor(kernel.copy())
 
-    def __call__(self, rows, sums, shift, hidden):
+    def __call__(self, rows, sums, shift, hidden, outputs):
         weights, reach = self.weights, self.weights.reach
         frames, dim = len(rows), len(weights.expand_kernel)
-        hidden = hidden[: reach + frames + reach]
-        y = hidden[reach : reach + frames]
         bias = torch.addmv(weights.expand_bias, weights.expand_kernel.t(), shift[:dim])
         kernel = torch.cat([bias[None], weights.expand_kernel])
+        y = hidden[reach : reach + frames]
         torch.mm(rows[:, _LINE - 1 : _LINE + dim], kernel, out=y)
+        z, kernel, added = self.between_products(hidden[: reach + frames + reach], outputs[:frames])
+        columns = slice(0 if weights.residual_dim else dim, None)
+        sums[:, columns].addmm_(z, kernel)
+        shift[columns] += added
+
+    def between_products(self, hidden, outputs):
+        """What the second product takes, its kernel, and what is added after it to all frames.
+
+        Args:
+            hidden: `(reach + frames + reach, H)`, frames as the first product gives them.
+            outputs: `(frames, H)`, room.
+        """
+        weights, reach = self.weights, self.weights.reach
+        y = hidden[reach : reach + len(outputs)]
         functional.leaky_relu_(y, weights.slope)
         mean, scale = _statistics(y, weights.epsilon)
-        hidden[:reach] = hidden[reach + frames :] = weights.zero(mean, scale)
+        hidden[:reach] = hidden[reach + len(y) :] = weights.zero(mean, scale)
         z = self.depthwise(hidden, weights.depthwise_bias(mean, scale))
         functional.leaky_relu_(z, weights.conv_slope)
-        product = weights.product
-        mean, scale = _statistics(z, product.epsilon / scale.square())
-        columns = slice(0 if weights.residual_dim else dim, None)
-        sums[:, columns].addmm_(z, scale * product.kernel)
-        shift[columns] += product.shift(mean, scale)
+        return z, *_after(z, scale, weights.product)
 
     def depthwise(self, hidden, bias):
         """The frames are an image one pixel wide, channels last.
@@ -101,6 +110,61 @@ class _Block:
             groups=channels,
         )
         return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
+
+
+class _CompiledBlock(_Block):
+    """Between the products two loops, one that reads the features and one that writes the outputs.
+
+    Numbers that differ from block to block are tensors, or each would be compiled for itself.
+    """
+
+    def __init__(self, block):
+        super().__init__(block)
+        weights = self.weights
+        self.taps = ops.convert_to_tensor(weights.depthwise_kernel)
+        self.slopes = torch.tensor([weights.slope, weights.conv_slope])
+        self.dilation = torch.tensor(weights.dilation)
+        self.before_convolution = torch.compile(_before_convolution)
+        self.convolution = torch.compile(_convolution)
+
+    def between_products(self, hidden, outputs):
+        reach = self.weights.reach
+        y = hidden[reach : reach + len(outputs)]
+        statistics = self.before_convolution(y, self.weights, self.slopes)
+        after = self.convolution(
+            y, outputs, *statistics, self.weights, self.taps, self.dilation, self.slopes
+        )
+        return outputs, *after
+
+
+def _before_convolution(y, weights, slopes):
+    """What stands for zeros beside the frames, bias of the convolution, and its norm's scale."""
+    mean, scale = _statistics(_prelu(y, slopes[0]), weights.epsilon)
+    return weights.zero(mean, scale), weights.depthwise_bias(mean, scale), scale
+
+
+def _convolution(y, outputs, zero, bias, scale, weights, taps, dilation, slopes):
+    """PReLU, depthwise convolution, PReLU and statistics, from y to outputs."""
+    frames = len(y)
+    z = bias
+    for place, kernel in enumerate(taps, -(len(taps) // 2)):
+        source = torch.arange(frames, device=y.device) + place * dilation
+        inside = (source >= 0) & (source < frames)
+        features = _prelu(y[source.clamp(0, frames - 1)], slopes[0])
+        z = z + torch.where(inside[:, None], features, zero) * kernel
+    z = _prelu(z, slopes[1])
+    outputs.copy_(z)
+    return _after(z, scale, weights.product)
+
+
+def _after(z, scale, product):
+    """Kernel and shift of the second product, given the scale of the norm before."""
+    mean, scale = _statistics(z, product.epsilon / scale.square())
+    return scale * product.kernel, product.shift(mean, scale)
+
+
+def _prelu(x, slope):
+    return torch.where(x > 0, x, slope * x)
 
 
 def _statistics(x, epsilon):

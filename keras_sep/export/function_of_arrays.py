@@ -10,7 +10,7 @@ from keras_sep.layers.backend_programs import compiled
 from keras_sep.models import ConvTasNet
 
 
-def array_function(model: keras.Model) -> Callable:
+def array_function(model: keras.Model, jit_compile: bool = False) -> Callable:
     """A model as a function of NumPy arrays, in the form that is fastest on the running backend.
 
     A model that `fold_for_inference` takes is folded, with the weights that it has now. JAX runs a
@@ -18,17 +18,21 @@ def array_function(model: keras.Model) -> Callable:
 
     Args:
         model: A built `ConvTasNet` or another model.
+        jit_compile: Compile a `ConvTasNet`: with TensorFlow by XLA, for each length anew; with
+            PyTorch what `fold_for_inference` takes, as it says. JAX always does.
 
     Returns: a function from inputs to outputs, arrays; new lengths of a folded model need no new
-        compilation.
+        compilation, unless `jit_compile`.
     """
-    if isinstance(model, ConvTasNet) and keras.backend.backend() == "jax":
+    backend = keras.backend.backend()
+    by_xla = backend == "jax" or (jit_compile and backend == "tensorflow")
+    if by_xla and isinstance(model, ConvTasNet):
         separate = compiled(model, lambda mixture: model(mixture, training=False))
         return lambda mixture: ops.convert_to_numpy(separate(mixture))
     if not can_fold(model):
         return model.predict_on_batch
-    folded = fold_for_inference(model)
-    if keras.backend.backend() == "tensorflow":
+    folded = fold_for_inference(model, jit_compile)
+    if backend == "tensorflow":
         import tensorflow as tf
 
         folded = tf.function(folded, input_signature=[tf.TensorSpec((None, None), tf.float32)])

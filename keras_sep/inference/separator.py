@@ -40,6 +40,9 @@ class Separator:
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
             is for processors that multiply it, and slower on others.
+        jit_compile: Compile a Conv-TasNet from a `.keras` file, or the bundled one, on TensorFlow
+            and PyTorch, see `array_function`. It takes seconds at the first recording, and again
+            where lengths differ that are separated whole. JAX always compiles.
 
     Attributes:
         model: The model.
@@ -56,6 +59,7 @@ class Separator:
         chunk_seconds: float = 16.0,
         overlap_seconds: float | None = None,
         dtype: str | None = None,
+        jit_compile: bool = False,
     ):
         if overlap_seconds is None:
             overlap_seconds = chunk_seconds / 8
@@ -85,11 +89,16 @@ class Separator:
         self._chunk = max(round(chunk_seconds * self.sample_rate), 2 * self._overlap)
         # Keras models compile it; others are functions of arrays already.
         self._predict = getattr(model, "predict_on_batch", model)
+        if jit_compile and (not from_file or self._predict is model):
+            raise ValueError(
+                "jit_compile goes with the path of a .keras file; a SavedModel is as it was "
+                "written, and other models are compiled by `model.compile`"
+            )
         if from_file and self._predict is not model:
             from keras_sep.export import array_function
 
             # The weights of a model from a file stay as they are.
-            self._predict = array_function(model)
+            self._predict = array_function(model, jit_compile)
 
     def separate(self, waveform: np.ndarray, sample_rate: int | None = None) -> np.ndarray:
         """Separates one channel.

@@ -5,7 +5,7 @@
 One process a contender; they take turns in every round, with a call to warm up and one to measure,
 so that what else the machine does meets all alike. Training the paper's configuration needs some
 gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
-4 s at 8 kHz, batch 1, as `Separator` runs a model from a file, or with XLA by Keras's prediction.
+4 s at 8 kHz, batch 1, as `Separator` runs a model from a file, or compiled by XLA or torch.compile.
 Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches of 2 x 4 s. Tasks
 with "_kept" are the same with the settings of the command line, the allocator's in every process,
 torchaudio's too, and XLA's for JAX. bfloat16 is left out where the processor has none.
@@ -41,6 +41,7 @@ INFERENCE = {
     "torchaudio": "torch",
     "torchaudio, torch.compile": "torch",
     "PyTorch": "torch",
+    "PyTorch, torch.compile": "torch",
     "TensorFlow": "tensorflow",
     "TensorFlow, XLA": "tensorflow",
     "TensorFlow, SavedModel": "tensorflow",
@@ -124,15 +125,13 @@ def keras_call(contender, task, batch_size):
     dtype = "mixed_bfloat16" if task == "bfloat16" else "float32"
     model = keras_sep.models.ConvTasNet(**(SMALL if task == "small" else {}), dtype=dtype)
     model.build((None, None))
-    jit_compile = contender in ("TensorFlow, XLA", "JAX")
+    jit_compile = contender in ("TensorFlow, XLA", "JAX", "PyTorch, torch.compile")
     mixture, sources = mixture_and_sources(batch_size)
     if task in ("inference", "bfloat16"):
         if "SavedModel" in contender:
             return saved_model_call(model, mixture, by_keras="of Keras" in contender)
-        model.compile(jit_compile=jit_compile)
-        if contender == "TensorFlow, XLA":
-            return lambda: model.predict_on_batch(mixture)
-        separate = keras_sep.export.array_function(model)
+        model.compile(jit_compile=jit_compile)  # which bfloat16 goes by
+        separate = keras_sep.export.array_function(model, jit_compile)
         return lambda: separate(mixture)
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3, global_clipnorm=5.0),

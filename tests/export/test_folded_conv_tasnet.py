@@ -25,8 +25,8 @@ def varied_model(**arguments):
     return model
 
 
-def assert_same(model, lengths):
-    folded = array_function(model)
+def assert_same(model, lengths, jit_compile=False):
+    folded = array_function(model, jit_compile)
     assert can_fold(model) == (BACKEND != "jax")  # XLA does it by itself
     rng = np.random.default_rng(1)
     # Examples of different level, as each has statistics of its own.
@@ -59,6 +59,30 @@ def test_configurations(arguments):
     assert_same(varied_model(**arguments), (500,))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lengths"),
+    [
+        # The second length is compiled with the number of frames as an argument.
+        ({}, (64, 500, 333)),
+        ({"bottleneck_dim": 7, "skip_dim": 13, "conv_kernel_size": 5, "num_blocks": 2}, (15, 500)),
+        ({"skip_dim": None, "conv_kernel_size": 1, "num_blocks": 2}, (500,)),
+    ],
+)
+def test_compiled(arguments, lengths):
+    # JAX compiles each length of any model, see `test_any_length`.
+    lengths = lengths[:1] if BACKEND == "jax" else lengths
+    assert_same(varied_model(**arguments), lengths, jit_compile=True)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_slopes_below_zero(jit_compile):
+    model = varied_model(num_blocks=2, num_repeats=1)
+    for block in model.separator.blocks:
+        for prelu in (block.prelu, block.separable_conv.prelu):
+            prelu.alpha.assign(-abs(prelu.alpha))
+    assert_same(model, (500,), jit_compile)
+
+
 def test_a_channel_that_a_norm_switches_off():
     model = varied_model()
     for block in model.separator.blocks:
@@ -81,6 +105,9 @@ def test_other_models_are_refused():
     if BACKEND == "jax":
         with pytest.raises(ValueError, match=r"on TensorFlow or PyTorch, .* on jax"):
             fold_for_inference(varied_model())
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match="jit_compile is of PyTorch"):
+            fold_for_inference(varied_model(), jit_compile=True)
     causal = varied_model(causal=True, normalization="cumulative")
     with pytest.raises(ValueError, match="normalization 'cumulative'"):
         fold_for_inference(causal)

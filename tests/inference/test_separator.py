@@ -267,6 +267,20 @@ def test_a_dtype_of_what_has_its_own(model, tmp_path):
             Separator(argument, dtype=dtype)
 
 
+def test_compiled_from_a_file(model, tmp_path):
+    path, waveform = tmp_path / "model.keras", noise(2000)
+    model.save(path)
+    np.testing.assert_allclose(
+        Separator(path, jit_compile=True).separate(waveform),
+        Separator(model).separate(waveform),
+        atol=1e-5,
+    )
+    export_saved_model(model, tmp_path / "1")
+    for argument in (tmp_path / "1", model):
+        with pytest.raises(ValueError, match="jit_compile goes with the path"):
+            Separator(argument, jit_compile=True)
+
+
 def test_files_that_are_not_separators(tmp_path):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other.save(tmp_path / "other.keras")
