@@ -14,8 +14,9 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     For a model with global normalization, on TensorFlow and PyTorch; on TensorFlow it is what
     `export_saved_model` writes. Without a compiler every operation's output is written to memory,
     so that the passes over the hidden features count. Here they are, in each block, the product
-    with its bias; the PReLU; a sum and a sum of squares; the depthwise convolution; its bias, with
-    PyTorch a part of it; its PReLU; the two sums again; and the second product.
+    with its bias; the PReLU; a sum and a sum of squares; the depthwise convolution with its bias;
+    its PReLU; the two sums again; and the second product. Examples go one after the other, so that
+    what differs between them, as that bias, is one vector to the operations.
 
     - The slopes are constants, so the PReLU is a leaky ReLU: one operation, in place, or where
       TensorFlow uses oneDNN none beside the product.
@@ -25,9 +26,9 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
           k * (γ s (y - m) + β) + bias = s (kγ * y + (Kβ + bias) / s - m Kγ)
 
       and the PReLU and the next norm have nothing to do with a factor s > 0, but for ε, which
-      becomes ε / s². That norm is applied to the outputs of the second product, as in
-      `GlobalLayerNormalization.then_dense`.
-    - A zero beside the normalized features is m - β / (γ s) beside y.
+      becomes ε / s². That norm's factor goes into the kernel of the second product, and what it
+      adds is added after it, as in `GlobalLayerNormalization.then_dense`.
+    - A zero beside the normalized features is m - β / (γ s) beside y, written in place.
     - In TensorFlow d frames side by side are one row of an image, so that a convolution of dilation
       d is one without.
     - PyTorch's second product adds to features and skips in place, so that none but products pass
@@ -42,9 +43,9 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
             first call, at the first of another length and, in a model with skips, for its last
             block.
 
-    Returns: a function from mixture `(batch, samples)` to sources `(batch, num_sources, samples)`,
-        tensors. With TensorFlow it is to be called within a `tf.function`; with PyTorch it gives
-        no gradients and takes the examples one after the other.
+    Returns: a function from mixture `(batch, samples)`, one example at least, to sources `(batch,
+        num_sources, samples)`, tensors. It gives no gradients. With TensorFlow it is to be called
+        within a `tf.function`.
 
     Raises:
         ValueError: `model` is of another kind, the backend compiles: JAX; or `jit_compile` on

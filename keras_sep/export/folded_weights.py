@@ -5,7 +5,7 @@ from keras import ops
 
 
 class FoldedProduct:
-    """Weights of `dense(norm(x))` as `scale · (x @ kernel) + shift(mean, scale)`.
+    """Weights of `dense(norm(x))` as `x @ (scale · kernel) + shift(mean, scale)`.
 
     With the mean of x, and as scale the reciprocal of its standard deviation.
 
