@@ -27,7 +27,7 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
 
       and the PReLU and the next norm have nothing to do with a factor s > 0, but for ε, which
       becomes ε / s². That norm's factor goes into the kernel of the second product, and what it
-      adds is added after it, as in `GlobalLayerNormalization.then_dense`.
+      adds is added after it.
     - A zero beside the normalized features is m - β / (γ s) beside y, written in place.
     - In TensorFlow d frames side by side are one row of an image, so that a convolution of dilation
       d is one without.
@@ -39,17 +39,16 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     Args:
         model: A built `ConvTasNet` in float32 with `normalization="global"`.
         jit_compile: With PyTorch, compile what lies between the products by `torch.compile`, which
-            needs a C++ compiler (`g++`, or what `CXX` names) and takes about ten seconds at the
-            first call, at the first of another length and, in a model with skips, for its last
-            block.
+            on a CPU needs a C++ compiler (`g++`, or what `CXX` names). It takes about ten seconds
+            at the first call, and again at the first of another length; not at later ones.
 
     Returns: a function from mixture `(batch, samples)`, one example at least, to sources `(batch,
         num_sources, samples)`, tensors. It gives no gradients. With TensorFlow it is to be called
         within a `tf.function`.
 
     Raises:
-        ValueError: `model` is of another kind, the backend compiles: JAX; or `jit_compile` on
-            TensorFlow.
+        ValueError: `model` is of another kind, or the backend is JAX, which compiles; or
+            `jit_compile` on TensorFlow, or without a compiler.
     """
     if not can_fold(model):
         raise ValueError(
@@ -59,7 +58,7 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
             f"{getattr(model, 'normalization', None)!r} on {keras.backend.backend()}"
         )
     if jit_compile and keras.backend.backend() != "torch":
-        raise ValueError("jit_compile is of PyTorch; array_function compiles TensorFlow's by XLA")
+        raise ValueError("jit_compile is of PyTorch; on TensorFlow the graph is faster")
     if keras.backend.backend() == "torch":
         from keras_sep.export.folded_torch import folded
 

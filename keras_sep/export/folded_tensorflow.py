@@ -14,7 +14,7 @@ def folded(model):
     masks = mask_products(tcn)
     (slope,) = values(tcn.prelu.alpha)
 
-    def separate_one(features):
+    def separate_one(features, samples):
         x = _normalized_product(features, bottleneck, *_statistics(features, bottleneck.epsilon))
         skips = None
         for block in blocks:
@@ -23,13 +23,17 @@ def folded(model):
                 skips = skip if skips is None else skips + skip
         x = tf.nn.leaky_relu(x if skips is None else skips, slope.item())
         masked = tf.stack([tf.nn.bias_add(tf.matmul(x, kernel), bias) for kernel, bias in masks])
-        return tcn._activate(masked[None])[0] * features
+        masked = tcn._activate(masked[None]) * features
+        return model.decoder(masked, length=samples)[0]
 
     def separate(mixture):
-        features = model.encoder(mixture)
-        signature = tf.TensorSpec((len(masks), None, features.shape[-1]))
-        masked = tf.map_fn(separate_one, features, fn_output_signature=signature)
-        return model.decoder(masked, length=tf.shape(mixture)[1])
+        samples = tf.shape(mixture)[1]
+        return tf.map_fn(
+            lambda features: separate_one(features, samples),
+            model.encoder(mixture),
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec((len(masks), None)),
+        )
 
     return separate
 
@@ -51,9 +55,10 @@ class _Block:
         y = tf.nn.leaky_relu(y, weights.slope)
         mean, scale = _statistics(y, weights.epsilon, slice(reach, reach + frames))
         edges = tf.concat([tf.range(reach), tf.range(reach + frames, reach + frames + after)], 0)
-        zeros = tf.tile(weights.zero(mean, scale)[None], (reach + after, 1))
-        # In place, which is right as nothing else reads y after its statistics.
-        y = tf.raw_ops.InplaceUpdate(x=y, i=edges, v=zeros)
+        edge_values = tf.tile(weights.zero(mean, scale)[None], (reach + after, 1))
+        # In place, where `tf.tensor_scatter_nd_update` copies all rows: besides the statistics,
+        # which these values wait for and which leave these rows out, nothing reads y.
+        y = tf.raw_ops.InplaceUpdate(x=y, i=edges, v=edge_values)
         y = tf.nn.bias_add(self.depthwise(y), weights.depthwise_bias(mean, scale))
         y = tf.reshape(tf.nn.leaky_relu(y, weights.conv_slope), (-1, y.shape[-1]))[:frames]
         statistics = _statistics(y, weights.product.epsilon / tf.square(scale))
@@ -70,7 +75,7 @@ class _Block:
 
 
 def _constant(array: np.ndarray) -> np.ndarray:
-    """As an array it is a constant of the graph, which TensorFlow prepares once."""
+    """As an array it is a constant of the graph."""
     return array
 
 

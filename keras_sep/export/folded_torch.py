@@ -1,5 +1,10 @@
 """`fold_for_inference` as PyTorch's operations, in place where they can, or in compiled loops."""
 
+import inspect
+import os
+import shutil
+
+import numpy as np
 import torch
 from keras import ops
 from torch.nn import functional
@@ -15,7 +20,8 @@ def folded(model, jit_compile):
     """A function from mixture to sources, see `fold_for_inference`."""
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
-    blocks = [(_CompiledBlock if jit_compile else _Block)(block) for block in tcn.blocks]
+    block_class = _compiled_block_class() if jit_compile else _Block
+    blocks = [block_class(block) for block in tcn.blocks]
     most_edges = max(2 * block.weights.reach for block in blocks)
     # Columns: features between the blocks, then skips.
     features_columns = slice(tcn.bottleneck_dim)
@@ -36,9 +42,10 @@ def folded(model, jit_compile):
         sums[:, features_columns].addmm_(features, scale * bottleneck.kernel)
         shift = features.new_zeros(num_columns)
         shift[features_columns] = bottleneck.shift(mean, scale)
-        hidden = features.new_empty(2, frames + most_edges, tcn.hidden_dim)
+        hidden = features.new_empty(frames + most_edges, tcn.hidden_dim)
+        outputs = features.new_empty(frames, tcn.hidden_dim) if jit_compile else None
         for block in blocks:
-            block(rows, sums, shift, *hidden)
+            block(rows, sums, shift, hidden, outputs)
         x = functional.leaky_relu_(sums[:, head_columns] + shift[head_columns], slope.item())
         masked = features.new_empty(1, len(masks), frames, filters)
         for source, (kernel, bias) in enumerate(masks):
@@ -60,7 +67,8 @@ class _Block:
         rows: `(frames, columns)`, with a column of ones before those of `sums`.
         sums: The view `(frames, B + Sc)` of `rows`. Features and skips are `sums + shift`. Written.
         shift: `(B + Sc,)`, what norms added to all frames, without a pass over them. Written.
-        hidden, outputs: Room for `(frames + 2 · reach, H)` features, or more. Written.
+        hidden: Room for `(frames + 2 · reach, H)` features, or more. Written.
+        outputs: Room for `(frames, H)` features where the block is compiled. Written.
     """
 
     def __init__(self, block):
@@ -75,7 +83,7 @@ class _Block:
         kernel = torch.cat([bias[None], weights.expand_kernel])
         y = hidden[reach : reach + frames]
         torch.mm(rows[:, _LINE - 1 : _LINE + dim], kernel, out=y)
-        z, kernel, added = self.between_products(hidden[: reach + frames + reach], outputs[:frames])
+        z, kernel, added = self.between_products(hidden[: reach + frames + reach], outputs)
         columns = slice(0 if weights.residual_dim else dim, None)
         sums[:, columns].addmm_(z, kernel)
         shift[columns] += added
@@ -85,10 +93,10 @@ class _Block:
 
         Args:
             hidden: `(reach + frames + reach, H)`, frames as the first product gives them.
-            outputs: `(frames, H)`, room.
+            outputs: As the block gets it.
         """
         weights, reach = self.weights, self.weights.reach
-        y = hidden[reach : reach + len(outputs)]
+        y = hidden[reach : len(hidden) - reach]
         functional.leaky_relu_(y, weights.slope)
         mean, scale = _statistics(y, weights.epsilon)
         hidden[:reach] = hidden[reach + len(y) :] = weights.zero(mean, scale)
@@ -112,29 +120,44 @@ class _Block:
         return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-class _CompiledBlock(_Block):
-    """Between the products two loops, one that reads the features and one that writes the outputs.
+def _compiled_block_class():
+    """Blocks of one model, whose two compiled functions they share."""
+    if not torch.cuda.is_available():
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise ValueError(
+                f"jit_compile needs a C++ compiler, and there is no {compiler}: install g++, or "
+                "name another by the environment variable CXX"
+            )
+    # PyTorch compiles a function at most eight times; where it can, each model has its own eight.
+    arguments = inspect.signature(torch.compile).parameters
+    options = {"isolate_recompiles": True} if "isolate_recompiles" in arguments else {}
+    before_convolution = torch.compile(_before_convolution, fullgraph=True, **options)
+    convolution = torch.compile(_convolution, fullgraph=True, **options)
 
-    Numbers that differ from block to block are tensors, or each would be compiled for itself.
-    """
+    class CompiledBlock(_Block):
+        """Between the products a loop that reads the features, and one that writes the outputs.
 
-    def __init__(self, block):
-        super().__init__(block)
-        weights = self.weights
-        self.taps = ops.convert_to_tensor(weights.depthwise_kernel)
-        self.slopes = torch.tensor([weights.slope, weights.conv_slope])
-        self.dilation = torch.tensor(weights.dilation)
-        self.before_convolution = torch.compile(_before_convolution)
-        self.convolution = torch.compile(_convolution)
+        Numbers that differ from block to block are tensors, or each would be compiled for itself.
+        """
 
-    def between_products(self, hidden, outputs):
-        reach = self.weights.reach
-        y = hidden[reach : reach + len(outputs)]
-        statistics = self.before_convolution(y, self.weights, self.slopes)
-        after = self.convolution(
-            y, outputs, *statistics, self.weights, self.taps, self.dilation, self.slopes
-        )
-        return outputs, *after
+        def __init__(self, block):
+            self.weights = FoldedBlock(block, ops.convert_to_tensor)
+            self.taps = ops.convert_to_tensor(self.weights.depthwise_kernel)
+            slopes = np.array([self.weights.slope, self.weights.conv_slope], "float32")
+            self.slopes = ops.convert_to_tensor(slopes)
+            self.dilation = ops.convert_to_tensor(np.array(self.weights.dilation))
+
+        def between_products(self, hidden, outputs):
+            weights, reach = self.weights, self.weights.reach
+            y = hidden[reach : len(hidden) - reach]
+            statistics = before_convolution(y, weights, self.slopes)
+            after = convolution(
+                y, outputs, *statistics, weights, self.taps, self.dilation, self.slopes
+            )
+            return outputs, *after
+
+    return CompiledBlock
 
 
 def _before_convolution(y, weights, slopes):

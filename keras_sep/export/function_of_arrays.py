@@ -18,18 +18,19 @@ def array_function(model: keras.Model, jit_compile: bool = False) -> Callable:
 
     Args:
         model: A built `ConvTasNet` or another model.
-        jit_compile: Compile a `ConvTasNet`: with TensorFlow by XLA, for each length anew; with
-            PyTorch what `fold_for_inference` takes, as it says. JAX always does.
+        jit_compile: That of `fold_for_inference`, of PyTorch. JAX always compiles.
 
     Returns: a function from inputs to outputs, arrays; new lengths of a folded model need no new
         compilation, unless `jit_compile`.
+
+    Raises:
+        ValueError: `jit_compile`, and `fold_for_inference` does not take the model so.
     """
     backend = keras.backend.backend()
-    by_xla = backend == "jax" or (jit_compile and backend == "tensorflow")
-    if by_xla and isinstance(model, ConvTasNet):
+    if isinstance(model, ConvTasNet) and backend == "jax":
         separate = compiled(model, lambda mixture: model(mixture, training=False))
         return lambda mixture: ops.convert_to_numpy(separate(mixture))
-    if not can_fold(model):
+    if not (jit_compile or can_fold(model)):
         return model.predict_on_batch
     folded = fold_for_inference(model, jit_compile)
     if backend == "tensorflow":

@@ -40,9 +40,9 @@ class Separator:
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
             is for processors that multiply it, and slower on others.
-        jit_compile: Compile a Conv-TasNet from a `.keras` file, or the bundled one, on TensorFlow
-            and PyTorch, see `array_function`. It takes seconds at the first recording, and again
-            where lengths differ that are separated whole. JAX always compiles.
+        jit_compile: With PyTorch and `model` None or a `.keras` file, compile it: see
+            `fold_for_inference`. It takes seconds at the first recording, and again at one of
+            another length that is separated whole. JAX always compiles.
 
     Attributes:
         model: The model.
@@ -75,6 +75,8 @@ class Separator:
             model = load_separator(None if model is None else Path(model), dtype)
         elif dtype is not None:
             raise ValueError("dtype goes with the path of a .keras file; a model has its own")
+        if jit_compile and (not from_file or not hasattr(model, "predict_on_batch")):
+            raise ValueError("jit_compile goes with the path of a .keras file, and with PyTorch")
         if not (hasattr(model, "num_sources") and hasattr(model, "sample_rate")):
             raise ValueError(
                 "model must be a separator with num_sources and sample_rate, or a path, "
@@ -89,11 +91,6 @@ class Separator:
         self._chunk = max(round(chunk_seconds * self.sample_rate), 2 * self._overlap)
         # Keras models compile it; others are functions of arrays already.
         self._predict = getattr(model, "predict_on_batch", model)
-        if jit_compile and (not from_file or self._predict is model):
-            raise ValueError(
-                "jit_compile goes with the path of a .keras file; a SavedModel is as it was "
-                "written, and other models are compiled by `model.compile`"
-            )
         if from_file and self._predict is not model:
             from keras_sep.export import array_function
 

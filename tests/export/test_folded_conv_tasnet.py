@@ -59,28 +59,35 @@ def test_configurations(arguments):
     assert_same(varied_model(**arguments), (500,))
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="jit_compile is of PyTorch")
 @pytest.mark.parametrize(
     ("arguments", "lengths"),
     [
         # The second length is compiled with the number of frames as an argument.
-        ({}, (64, 500, 333)),
+        ({}, (64, 500, 333, 1)),
         ({"bottleneck_dim": 7, "skip_dim": 13, "conv_kernel_size": 5, "num_blocks": 2}, (15, 500)),
         ({"skip_dim": None, "conv_kernel_size": 1, "num_blocks": 2}, (500,)),
     ],
 )
 def test_compiled(arguments, lengths):
-    # JAX compiles each length of any model, see `test_any_length`.
-    lengths = lengths[:1] if BACKEND == "jax" else lengths
     assert_same(varied_model(**arguments), lengths, jit_compile=True)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_slopes_below_zero(jit_compile):
+@pytest.mark.parametrize("slope", [-0.3, 1.7])
+@pytest.mark.parametrize("jit_compile", [False, True] if BACKEND == "torch" else [False])
+def test_slopes_below_zero_and_above_one(jit_compile, slope):
     model = varied_model(num_blocks=2, num_repeats=1)
     for block in model.separator.blocks:
         for prelu in (block.prelu, block.separable_conv.prelu):
-            prelu.alpha.assign(-abs(prelu.alpha))
+            prelu.alpha.assign([[slope]])
     assert_same(model, (500,), jit_compile)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="jit_compile is of PyTorch")
+def test_without_a_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match="there is no no-such-compiler: install g"):
+        fold_for_inference(varied_model(), jit_compile=True)
 
 
 def test_a_channel_that_a_norm_switches_off():
