@@ -31,7 +31,6 @@ def folded(model):
         return tf.map_fn(
             lambda features: separate_one(features, samples),
             model.encoder(mixture),
-            parallel_iterations=1,
             fn_output_signature=tf.TensorSpec((len(masks), None)),
         )
 
