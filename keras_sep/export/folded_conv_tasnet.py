@@ -15,7 +15,7 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     `export_saved_model` writes. Without a compiler every operation's output is written to memory,
     so that the passes over the hidden features count. Here they are, in each block, the product
     with its bias; the PReLU; a sum and a sum of squares; the depthwise convolution with its bias;
-    its PReLU; the two sums again; and the second product. Examples go apart, so that
+    its PReLU; the two sums again; and the second product. Each example goes by itself, so that
     what differs between them, as that bias, is one vector to the operations.
 
     - The slopes are constants, so the PReLU is a leaky ReLU: one operation, in place, or where
