@@ -118,6 +118,9 @@ def test_other_models_are_refused():
     causal = varied_model(causal=True, normalization="cumulative")
     with pytest.raises(ValueError, match="normalization 'cumulative'"):
         fold_for_inference(causal)
+    if BACKEND != "jax":  # which compiles any model
+        with pytest.raises(ValueError, match="normalization 'cumulative'"):
+            array_function(causal, jit_compile=True)
     with pytest.raises(ValueError, match="dtype bfloat16"):
         fold_for_inference(varied_model(dtype="mixed_bfloat16"))
 

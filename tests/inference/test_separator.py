@@ -279,11 +279,12 @@ def test_compiled_from_a_file(model, tmp_path):
             with pytest.raises(ValueError, match="PyTorch"):
                 Separator(argument, jit_compile=True)
         return
-    np.testing.assert_allclose(
-        Separator(path, jit_compile=True).separate(waveform),
-        Separator(model).separate(waveform),
-        atol=1e-5,
-    )
+    for argument in (path, None):
+        np.testing.assert_allclose(
+            Separator(argument, jit_compile=True).separate(waveform),
+            Separator(argument).separate(waveform),
+            atol=1e-5,
+        )
 
 
 def test_files_that_are_not_separators(tmp_path):
