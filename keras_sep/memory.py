@@ -2,8 +2,10 @@
 
 import ctypes
 
+from keras_sep.inference.backend_name import backend_name
+
 # malloc.h of glibc
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
@@ -14,7 +16,13 @@ def keep_freed_memory() -> None:
     by the paper's best configuration, that was about a third of the time of XLA and a quarter of
     JAX's (2 cores, single runs). Other C libraries have no such switch, and nothing happens.
 
-    For a process of our own: it holds for all that the process does.
+    JAX allocates all that a program needs in one piece, by threads that glibc gives arenas of their
+    own, and maps what is over an arena's 64 MiB after all. There all threads share one arena: a
+    training step of a small Conv-TasNet takes 0.20 s then and 0.26 before. TensorFlow's is slower
+    with it, 0.18 s and 0.17.
+
+    For a process of our own, before the backend starts threads: it holds for all that the process
+    does.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -22,3 +30,5 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    if backend_name() == "jax":
+        mallopt(_M_ARENA_MAX, 1)

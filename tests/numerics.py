@@ -30,6 +30,24 @@ def gradients(function, *arrays):
     return [ops.convert_to_numpy(grad) for grad in grads]
 
 
+def compiled_gradients(function, *arrays):
+    """`gradients` as the backend's compiler runs them."""
+    if BACKEND != "tensorflow":
+        return gradients(function, *arrays)
+    import tensorflow as tf
+
+    tensors = [tf.constant(np.asarray(array, "float32")) for array in arrays]
+
+    @tf.function(jit_compile=True)
+    def by_tensors(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return tape.gradient(value, tensors)
+
+    return [ops.convert_to_numpy(gradient) for gradient in by_tensors(*tensors)]
+
+
 def run(function, *arrays):
     """Outputs in NumPy. JAX compiles the whole function, not each of its operations."""
     if isinstance(function, keras.Layer) and not function.built:

@@ -123,7 +123,7 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
     Returns: `(batch, new_frames, channels)`.
     """
     backend = keras.backend.backend()
-    if backend == "jax" or _compiler_fuses():
+    if backend == "jax" or compiler_fuses():
         padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
         return fused(padded, kernel, strides, dilation)
     form = rows if backend == "torch" and on_cpu() else native
@@ -164,7 +164,7 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
-    form = fused_2d if _compiler_fuses() else native
+    form = fused_2d if compiler_fuses() else native
     return form(inputs, kernel, strides, dilation, padding)
 
 
@@ -178,7 +178,7 @@ def halving_conv(inputs, kernel):
     Returns: `(batch, ceil(height / 2), ceil(width / 2), filters)`.
     """
     is_even = all(isinstance(size, int) and size % 2 == 0 for size in inputs.shape[1:3])
-    if is_even and _compiler_fuses():
+    if is_even and compiler_fuses():
         return convolution_forms.halving(inputs, kernel)
     return ops.conv(inputs, kernel, 2, "same", "channels_last")
 
@@ -195,7 +195,7 @@ def doubling_conv(inputs, kernel):
 
     Returns: `(batch, 2 · height, 2 · width, filters)`.
     """
-    if not _compiler_fuses():
+    if not compiler_fuses():
         return ops.conv_transpose(inputs, kernel, 2, "same", data_format="channels_last")
     is_jax = keras.backend.backend() == "jax"
     convolve = convolution_forms.product if is_jax else convolution_forms.native
@@ -217,7 +217,7 @@ def product(inputs, kernel):
 
 def biased(inputs, bias):
     """`(batch, frames, channels)` plus `(channels,)`."""
-    if not _compiler_fuses():
+    if not compiler_fuses():
         return inputs + bias
     return frame_sums.biased(inputs, ops.convert_to_tensor(bias))
 
@@ -230,7 +230,7 @@ def affine(inputs, scale, shift):
         scale: `(batch, 1, channels)`, or of one channel.
         shift: `(batch, 1, channels)`.
     """
-    if not _compiler_fuses():
+    if not compiler_fuses():
         return inputs * scale + shift
     return frame_sums.affine(inputs, ops.broadcast_to(scale, ops.shape(shift)), shift)
 
@@ -241,7 +241,7 @@ def prelu(inputs, slope):
         from torch.nn import functional
 
         return functional.prelu(inputs, ops.reshape(slope, (1,)))
-    if _compiler_fuses() and len(inputs.shape) == 3:
+    if compiler_fuses() and len(inputs.shape) == 3:
         return frame_sums.prelu(inputs, ops.convert_to_tensor(slope))
     # The fewest operations, for runtimes that do not fuse them.
     return inputs + (slope - 1) * ops.minimum(inputs, 0)
@@ -255,7 +255,7 @@ def moments(inputs):
 
     Returns: two tensors `(batch, 1, 1)`.
     """
-    if _compiler_fuses():
+    if compiler_fuses():
         return ops.split(frame_sums.moments(inputs), 2, axis=-1)
     if not on_cpu():
         # Frames first, channels after: one pass for both, in sums that vectorize.
@@ -273,7 +273,7 @@ def moments(inputs):
     return mean, ops.mean(squares, 1, keepdims=True)[:, :, None]
 
 
-def _compiler_fuses() -> bool:
+def compiler_fuses() -> bool:
     """XLA on a CPU fuses shifted products and has a slow depthwise convolution; others do not."""
     backend = keras.backend.backend()
     compiles = backend == "jax" or (backend == "tensorflow" and _traced_for_xla())

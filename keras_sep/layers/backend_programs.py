@@ -72,6 +72,17 @@ def _jax_options():
     return options
 
 
+def barrier(inputs):
+    """The inputs, which XLA neither simplifies nor moves together with what comes after."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.optimization_barrier(inputs)
+    from tensorflow.compiler.tf2xla.python import xla
+
+    return xla.optimization_barrier(inputs)[0]
+
+
 def filled(build: Callable, fill: Callable) -> keras.Model:
     """The model that `build()` makes, with the values that `fill(model)` assigns.
 

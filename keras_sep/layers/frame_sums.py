@@ -9,28 +9,40 @@ from keras import ops
 _PARTS = 8
 
 
-def sum_over_frames(inputs):
+def sum_over_frames(*inputs, function=lambda x: x):
     """Sum over frames, in float32: that of eighths of the frames, which are added first.
 
     Args:
-        inputs: `(batch, frames, channels)`.
+        inputs: `(batch, frames, channels)`, one or more.
+        function: Of the inputs, frame by frame; its values are summed. Applied to each eighth, so
+            that the inputs are read from memory. XLA computes a sum of expressions from all that
+            they come from, which is better where that is little.
 
     Returns: `(batch, 1, channels)`. For gradients: its own is not fused.
     """
-    x = ops.cast(inputs, "float32")
-    size = ops.shape(x)[1] // _PARTS
-    parts = sum(x[:, size * part : size * (part + 1)] for part in range(_PARTS))
-    rest = x[:, size * _PARTS :]
+    size = ops.shape(inputs[0])[1] // _PARTS
+
+    def values(frames):
+        return ops.cast(function(*(x[:, frames] for x in inputs)), "float32")
+
+    parts = sum(values(slice(size * part, size * (part + 1))) for part in range(_PARTS))
+    rest = values(slice(size * _PARTS, None))
     return ops.sum(parts, 1, keepdims=True) + ops.sum(rest, 1, keepdims=True)
 
 
 def biased(inputs, bias):
-    """`(batch, frames, channels)` plus `(channels,)`."""
+    """`(batch, frames, channels)` plus `(channels,)`.
+
+    The gradient by the bias is a product with ones: it reads the other gradient where that has been
+    written for the product before, and a sum would compute it again.
+    """
 
     @ops.custom_gradient
     def add(inputs, bias):
         def gradients(gradient):
-            return gradient, ops.cast(ops.sum(sum_over_frames(gradient), (0, 1)), bias.dtype)
+            rows = ops.reshape(ops.cast(gradient, "float32"), (-1, gradient.shape[-1]))
+            by_bias = ops.matmul(ops.ones((1, ops.shape(rows)[0])), rows)
+            return gradient, ops.cast(by_bias[0], bias.dtype)
 
         return inputs + bias, gradients
 

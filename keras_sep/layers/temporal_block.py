@@ -1,9 +1,12 @@
 """One dilated block of the TCN."""
 
 import keras
+from keras import ops
 
+from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
+from keras_sep.layers.global_norm_forms import normalized_depthwise, normalized_product
 from keras_sep.layers.normalization import (
     check_normalization,
     initial_norm_state,
@@ -91,13 +94,33 @@ class TemporalBlock(keras.layers.Layer):
         self.norm.build(hidden_shape)
         self.separable_conv.build(hidden_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
+        is_global = self.normalization == "global" and self.compute_dtype == "float32"
+        if training and is_global and backend_forms.compiler_fuses():
+            return self._call_with_gradients(inputs)
         x = self.norm(self.prelu(self.expand(inputs)))
         return self._outputs(inputs, self.separable_conv(x))
 
+    def _call_with_gradients(self, inputs):
+        """The same in operations that have gradients of their own."""
+        conv = self.separable_conv
+        weights = (
+            (self.prelu.alpha, self.norm.gamma, self.norm.beta),
+            (conv.depthwise.kernel[..., 0], conv.depthwise.bias),
+            (conv.prelu.alpha, conv.norm.gamma, conv.norm.beta),
+            (conv.pointwise.kernel, conv.pointwise.bias),
+        )
+        x = self.expand(inputs)
+        x = normalized_depthwise(x, weights[0] + weights[1], self.dilation_rate, self.norm.epsilon)
+        x = normalized_product(x, weights[2] + weights[3], conv.norm.epsilon)
+        # Unlike that of slices, the gradient of a split is one copy.
+        return self._add(inputs, *ops.split(x, [self._residual_dim], axis=-1))
+
     def _outputs(self, inputs, x):
         # Not by `ops.split`, at which LiteRT's library for CPUs breaks off (`LiteStream`).
-        residual, skip = x[..., : self._residual_dim], x[..., self._residual_dim :]
+        return self._add(inputs, x[..., : self._residual_dim], x[..., self._residual_dim :])
+
+    def _add(self, inputs, residual, skip):
         if self.skip_dim is None:
             return inputs + residual
         return (inputs + residual, skip) if self.residual else skip

@@ -122,9 +122,9 @@ class TemporalConvNet(keras.layers.Layer):
         self.prelu.build(head_shape)
         self.masks.build(head_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         x = self.bottleneck(self.norm(inputs))
-        return self._head(self._through_blocks(x, lambda block, x: block(x)))
+        return self._head(self._through_blocks(x, lambda block, x: block(x, training=training)))
 
     @property
     def receptive_field(self) -> int:

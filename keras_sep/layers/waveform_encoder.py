@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 
 
@@ -79,7 +80,9 @@ class WaveformEncoder(keras.layers.Layer):
         num_hops = frames + hops_per_frame - 1
         hops = ops.reshape(waveform[:, : num_hops * self.strides], (-1, num_hops, self.strides))
         framed = ops.concatenate([hops[:, k : k + frames] for k in range(hops_per_frame)], axis=-1)
-        return self.activation(ops.matmul(framed, pad_to_hops(self.kernel[:, 0], self.strides)))
+        return self.activation(
+            backend_forms.product(framed, pad_to_hops(self.kernel[:, 0], self.strides))
+        )
 
     def num_frames(self, num_samples):
         """Frames of an input of `num_samples` (an int or an integer tensor)."""

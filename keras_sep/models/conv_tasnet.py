@@ -123,9 +123,9 @@ class ConvTasNet(keras.Model):
         self.separator.build(features_shape)
         self.decoder.build(self.separator.compute_output_shape(features_shape))
 
-    def call(self, mixture):
+    def call(self, mixture, training=None):
         features = self.encoder(mixture)
-        masks = self.separator(features)
+        masks = self.separator(features, training=training)
         return self.decoder(masks * features[:, None], length=ops.shape(mixture)[1])
 
     @classmethod

@@ -227,6 +227,17 @@ def test_trains_saves_and_loads(tmp_path):
     np.testing.assert_allclose(run(again, mixture), run(model, mixture), atol=1e-5)
 
 
+def test_training_moves_the_statistics_of_batch_normalization():
+    model = small(normalization="batch")
+    model.compile("sgd", "mse")
+    sources = normal(2, 2, 64)
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
+    model.train_on_batch(sources.sum(1), sources)
+    assert len(before) == 2 * (1 + 2 * len(model.separator.blocks))
+    for variable, old in zip(model.non_trainable_variables, before, strict=True):
+        assert np.any(keras.ops.convert_to_numpy(variable) != old), variable.path
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_gives_float32_sources(policy):
     exact, model = small(), small(dtype=policy)
