@@ -2,7 +2,7 @@
 
 import ctypes
 
-from keras_sep.inference.backend_name import backend_name
+from keras_sep.backend_name import backend_name
 
 # malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -18,8 +18,8 @@ def keep_freed_memory() -> None:
 
     JAX allocates all that a program needs in one piece, by threads that glibc gives arenas of their
     own, and maps what is over an arena's 64 MiB after all. There all threads share one arena: a
-    training step of a small Conv-TasNet takes 0.20 s then and 0.26 before. TensorFlow's is slower
-    with it, 0.18 s and 0.17.
+    training step of a small Conv-TasNet takes 0.20 s then and 0.26 before (2 cores with AVX-512).
+    They also share a lock, and TensorFlow's step is slower with it, 0.18 s and 0.17.
 
     For a process of our own, before the backend starts threads: it holds for all that the process
     does.

@@ -3,7 +3,7 @@
 import os
 from importlib import metadata
 
-from keras_sep.inference.backend_name import backend_name
+from keras_sep.backend_name import backend_name
 
 # An unknown flag ends the process, so only for versions that have it.
 _VERSIONS = ("0.10.",)

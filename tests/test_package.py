@@ -24,7 +24,7 @@ ARROWS = {
     "data": set(),
     "convert": {"models"},
     "export": {"models", "layers"},
-    "inference": {"export", "models", "layers", "data"},
+    "inference": {"backend_name", "export", "models", "layers", "data"},
     "evaluation": {"inference", "data"},
 }
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from keras_sep.backend_name import backend_name
 from keras_sep.cli._errors import UserError
-from keras_sep.inference.backend_name import backend_name
 
 BACKENDS = ("tensorflow", "jax", "torch")
 

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_sep.inference.backend_name import backend_name
+from keras_sep.backend_name import backend_name
 from keras_sep.inference.bundled import CLASSIFIER, SEPARATOR, bundled_model
 
 

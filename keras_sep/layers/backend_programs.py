@@ -1,5 +1,6 @@
 """Functions and loops as the running backend's compiler runs them."""
 
+import os
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -80,7 +81,20 @@ def barrier(inputs):
         return jax.lax.optimization_barrier(inputs)
     from tensorflow.compiler.tf2xla.python import xla
 
-    return xla.optimization_barrier(inputs)[0]
+    # TensorFlow knows no gradient of it.
+    return ops.custom_gradient(lambda x: (xla.optimization_barrier(x)[0], lambda by_x: by_x))(
+        inputs
+    )
+
+
+def library_sums() -> bool:
+    """Whether JAX leaves sums to the library that XLA has for CPUs (YNNPACK).
+
+    As its versions that have it do unless `XLA_FLAGS` says otherwise.
+    """
+    is_jax = keras.backend.backend() == "jax"
+    chosen = "xla_cpu_experimental_ynn_fusion_type" in os.environ.get("XLA_FLAGS", "")
+    return is_jax and not chosen and _jax_options() is not None
 
 
 def filled(build: Callable, fill: Callable) -> keras.Model:

@@ -6,6 +6,8 @@ channels (2 cores, AVX2, ms): its own sum 7.7 to 8.6, `sum_over_frames` 2.0 to 2
 
 from keras import ops
 
+from keras_sep.layers.backend_programs import library_sums
+
 _PARTS = 8
 
 
@@ -20,6 +22,8 @@ def sum_over_frames(*inputs, function=lambda x: x):
 
     Returns: `(batch, 1, channels)`. For gradients: its own is not fused.
     """
+    if library_sums():  # For that library eighths are copies.
+        return ops.sum(ops.cast(function(*inputs), "float32"), 1, keepdims=True)
     size = ops.shape(inputs[0])[1] // _PARTS
 
     def values(frames):
@@ -34,7 +38,8 @@ def biased(inputs, bias):
     """`(batch, frames, channels)` plus `(channels,)`.
 
     The gradient by the bias is a product with ones: it reads the other gradient where that has been
-    written for the product before, and a sum would compute it again.
+    written for the product before, and a sum would compute it again. It adds one by one, which of
+    4 times 64,000 frames is 1e-5 off.
     """
 
     @ops.custom_gradient

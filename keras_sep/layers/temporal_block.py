@@ -36,7 +36,8 @@ class TemporalBlock(keras.layers.Layer):
 
     Input: `(batch, frames, B)`. Output: the pair of the input plus the residual
     `(batch, frames, B)` and the skip `(batch, frames, skip_dim)`; where there is only one of
-    them, that one alone.
+    them, that one alone. Called with `training=True`, as `fit` does, XLA on a CPU takes operations
+    with gradients of their own (`global_norm_forms`) for float32 and the global normalization.
 
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), figure 1C.
     """
@@ -96,23 +97,21 @@ class TemporalBlock(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         is_global = self.normalization == "global" and self.compute_dtype == "float32"
-        if training and is_global and backend_forms.compiler_fuses():
+        if training is True and is_global and backend_forms.compiler_fuses():
             return self._call_with_gradients(inputs)
         x = self.norm(self.prelu(self.expand(inputs)))
         return self._outputs(inputs, self.separable_conv(x))
 
     def _call_with_gradients(self, inputs):
-        """The same in operations that have gradients of their own."""
+        """The same by operations that take the layers' weights and have gradients of their own."""
         conv = self.separable_conv
-        weights = (
-            (self.prelu.alpha, self.norm.gamma, self.norm.beta),
-            (conv.depthwise.kernel[..., 0], conv.depthwise.bias),
-            (conv.prelu.alpha, conv.norm.gamma, conv.norm.beta),
-            (conv.pointwise.kernel, conv.pointwise.bias),
-        )
+        depthwise = (conv.depthwise.kernel[..., 0], conv.depthwise.bias)
+        pointwise = (conv.pointwise.kernel, conv.pointwise.bias)
         x = self.expand(inputs)
-        x = normalized_depthwise(x, weights[0] + weights[1], self.dilation_rate, self.norm.epsilon)
-        x = normalized_product(x, weights[2] + weights[3], conv.norm.epsilon)
+        weights = (self.prelu.alpha, self.norm.gamma, self.norm.beta, *depthwise)
+        x = normalized_depthwise(x, weights, self.dilation_rate, self.norm.epsilon)
+        weights = (conv.prelu.alpha, conv.norm.gamma, conv.norm.beta, *pointwise)
+        x = normalized_product(x, weights, conv.norm.epsilon)
         # Unlike that of slices, the gradient of a split is one copy.
         return self._add(inputs, *ops.split(x, [self._residual_dim], axis=-1))
 

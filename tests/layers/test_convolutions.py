@@ -37,7 +37,7 @@ def check_equal(name, arguments, x):
 @pytest.mark.parametrize("fuses", [True, False])
 @pytest.mark.parametrize("size", [(6, 8), (5, 6), (1, 1)])
 def test_convolution_of_stride_2_equals_keras(monkeypatch, fuses, size):
-    monkeypatch.setattr(backend_forms, "_compiler_fuses", lambda: fuses)
+    monkeypatch.setattr(backend_forms, "compiler_fuses", lambda: fuses)
     check_equal("Conv2D", (5, 4, 2, "same"), normal(2, *size, 3))
 
 
@@ -66,7 +66,7 @@ def test_other_arguments_equal_keras(name, arguments):
     check_equal(name, arguments, normal(2, 6, 8, 3))
 
 
-def test_form_is_chosen_where_a_compiler_fuses(monkeypatch):
+def test_form_is_chosen_where_acompiler_fuses(monkeypatch):
     calls = []
     for name in ("halving", "doubling"):
         form = getattr(convolution_forms, name)
@@ -102,7 +102,7 @@ def test_weights_of_keras_layers_are_loaded(tmp_path):
 
 
 def test_forms_in_mixed_precision(monkeypatch):
-    monkeypatch.setattr(backend_forms, "_compiler_fuses", lambda: True)
+    monkeypatch.setattr(backend_forms, "compiler_fuses", lambda: True)
     x = normal(2, 4, 6, 3)
     for layer in (
         Conv2D(5, 4, 2, "same", dtype="mixed_bfloat16"),

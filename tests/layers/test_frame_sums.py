@@ -33,6 +33,21 @@ def test_sum_is_float32_whatever_comes():
     assert ops.convert_to_numpy(sums).item() == 4096
 
 
+def test_sum_of_a_function():
+    x, y = arrays(100)
+    sums = frame_sums.sum_over_frames(x, y, function=ops.multiply)
+    np.testing.assert_allclose(sums, (x * y).sum(1, keepdims=True), atol=1e-4)
+
+
+def test_bias_of_many_frames():
+    """Of a gradient whose sum grows."""
+    x = np.random.default_rng(0).uniform(size=(2, 50000, 3)).astype("float32")
+    _, by_bias = gradients(
+        lambda zeros, bias: ops.sum(frame_sums.biased(zeros, bias) * x), np.zeros_like(x), x[0, 0]
+    )
+    np.testing.assert_allclose(by_bias, x.sum((0, 1), dtype="float64"), rtol=1e-4)
+
+
 @pytest.mark.parametrize("frames", FRAMES)
 def test_bias(frames):
     x, cotangent = arrays(frames)
@@ -86,7 +101,8 @@ def test_moments(frames):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere one form is compiled or none is")
-def test_compiled_gradients_are_the_plain_ones():
+@pytest.mark.parametrize("training", [False, True])
+def test_compiled_gradients_are_the_plain_ones(training):
     """TensorFlow takes these operations with XLA only: a network's gradients with and without."""
     import tensorflow as tf
 
@@ -101,7 +117,7 @@ def test_compiled_gradients_are_the_plain_ones():
 
     def by_weights():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(model(mixture) * sources)
+            loss = tf.reduce_sum(model(mixture, training=training) * sources)
         return tape.gradient(loss, model.trainable_variables)
 
     for plain, fused in zip(by_weights(), compiled(by_weights)(), strict=True):

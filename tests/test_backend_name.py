@@ -5,7 +5,7 @@ import sys
 import keras
 import pytest
 
-from keras_sep.inference.backend_name import backend_name
+from keras_sep.backend_name import backend_name
 
 
 def test_it_is_what_keras_says_once_it_is_imported(monkeypatch):
