@@ -25,7 +25,7 @@ print(held - before, resident() - before)
 
 
 ARENAS = """
-import ctypes, os, tempfile, threading
+import ctypes, tempfile, threading
 import keras
 from keras_sep.memory import keep_freed_memory
 

@@ -14,6 +14,8 @@ _PARTS = 8
 def sum_over_frames(*inputs, function=lambda x: x):
     """Sum over frames, in float32: that of eighths of the frames, which are added first.
 
+    Where a library does the sums (`library_sums`), it sums the frames at once.
+
     Args:
         inputs: `(batch, frames, channels)`, one or more.
         function: Of the inputs, frame by frame; its values are summed. Applied to each eighth, so

@@ -66,7 +66,7 @@ def test_other_arguments_equal_keras(name, arguments):
     check_equal(name, arguments, normal(2, 6, 8, 3))
 
 
-def test_form_is_chosen_where_acompiler_fuses(monkeypatch):
+def test_form_is_chosen_where_a_compiler_fuses(monkeypatch):
     calls = []
     for name in ("halving", "doubling"):
         form = getattr(convolution_forms, name)

@@ -20,8 +20,10 @@ def arrays(frames, channels=5):
     return rng.normal(size=(2, 2, frames, channels)).astype("float32")
 
 
+@pytest.mark.parametrize("library", [False, True])
 @pytest.mark.parametrize("frames", FRAMES)
-def test_sum(frames):
+def test_sum(monkeypatch, frames, library):
+    monkeypatch.setattr(frame_sums, "library_sums", lambda: library)
     x, _ = arrays(frames)
     sums = run(frame_sums.sum_over_frames, x)
     np.testing.assert_allclose(sums, x.sum(1, keepdims=True, dtype="float64"), atol=1e-5)
@@ -33,7 +35,9 @@ def test_sum_is_float32_whatever_comes():
     assert ops.convert_to_numpy(sums).item() == 4096
 
 
-def test_sum_of_a_function():
+@pytest.mark.parametrize("library", [False, True])
+def test_sum_of_a_function(monkeypatch, library):
+    monkeypatch.setattr(frame_sums, "library_sums", lambda: library)
     x, y = arrays(100)
     sums = frame_sums.sum_over_frames(x, y, function=ops.multiply)
     np.testing.assert_allclose(sums, (x * y).sum(1, keepdims=True), atol=1e-4)
