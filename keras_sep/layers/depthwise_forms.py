@@ -13,14 +13,19 @@ from keras_sep.layers.frame_sums import sum_over_frames
 from keras_sep.layers.padding import named_padding, output_size, pad
 
 
-def shifted(inputs, kernel, strides: int, dilation: int):
-    """Sum of shifted multiply-adds, one per tap, that a compiler fuses into one pass."""
+def shifted(inputs, kernel, strides: int, dilation: int, bias=0):
+    """Bias and shifted multiply-adds, one per tap, that a compiler fuses into one pass.
+
+    XLA computes again, wherever they are used, operations of one large operand, but not of two: so
+    the bias is the first that is added.
+    """
     taps = kernel.shape[0]
     frames = (ops.shape(inputs)[1] - dilation * (taps - 1) - 1) // strides + 1
     span = strides * (frames - 1) + 1
-    return sum(
+    products = (
         inputs[:, k * dilation : k * dilation + span : strides] * kernel[k] for k in range(taps)
     )
+    return sum(products, start=bias)
 
 
 def fused(inputs, kernel, strides: int, dilation: int):

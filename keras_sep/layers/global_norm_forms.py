@@ -6,6 +6,10 @@ of features in memory. By turns, training steps of the small Conv-TasNet of
 `tests/benchmarks/conv_tasnet_speed.py` and of the paper's best took 0.23 and 3.4 s before, now 0.17
 and 2.2 (TensorFlow, memory kept, 2 cores with AVX-512).
 
+From the forward pass a block keeps what its first product and its depthwise convolution give, and p
+of the latter, which the second product reads. So p is not used in other gradients: XLA would keep
+it, and recompute the convolution from it.
+
 In both, p is `prelu(inputs)` and s the reciprocal of the deviation of p from its mean m, over all
 frames and channels of an example; normalized is γ s (p - m) + β. Their gradients are of reverse
 mode, which `jax.jvp` refuses, and on TensorFlow of functions that XLA compiles.
@@ -51,7 +55,10 @@ def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
             padded = barrier(ops.pad(gradient, around))
             # What each tap's frames went to, and zeros for those that went nowhere.
             seen = [padded[:, k * dilation : k * dilation + frames] for k in range(taps)][::-1]
-            by_tap = [sum_over_frames(p, g, function=ops.multiply) for g in seen]
+            by_tap = [
+                sum_over_frames(inputs, g, function=lambda x, g: x * _prelu_gradient(x, slope, g))
+                for g in seen
+            ]
             every = sum_over_frames(padded)
             alone = [every - _missed(padded, k * dilation, reach) for k in range(taps)]
             by_gain = sum(kernel[k] * by_tap[k] for k in range(taps))
@@ -68,7 +75,11 @@ def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
 
             def by_p(inputs, *seen):
                 by_normalized = sum(kernel[k] * seen[k] for k in range(taps))
-                return gain * by_normalized + constant + factor * _prelu(inputs, slope)
+                return (
+                    gain * by_normalized
+                    + constant
+                    + _prelu_gradient(inputs, slope, factor) * inputs
+                )
 
             return (
                 _prelu_gradient(inputs, slope, by_p(inputs, *seen)),
@@ -79,7 +90,7 @@ def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
                 ops.sum(every, (0, 1)),
             )
 
-        return shifted(normalized, kernel, 1, dilation) + bias, gradients
+        return shifted(normalized, kernel, 1, dilation, bias), gradients
 
     return convolve(inputs, *map(ops.convert_to_tensor, weights))
 
@@ -123,7 +134,9 @@ def normalized_product(inputs, weights, epsilon: float):
             )
 
             def by_p(inputs, by_product):
-                return scale * by_product + constant + factor * _prelu(inputs, slope)
+                return (
+                    scale * by_product + constant + _prelu_gradient(inputs, slope, factor) * inputs
+                )
 
             by_product = product(gradient, ops.transpose(scaled))
             return (
