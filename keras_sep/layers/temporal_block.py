@@ -6,7 +6,6 @@ from keras import ops
 from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.depthwise_separable_conv_1d import DepthwiseSeparableConv1D
-from keras_sep.layers.global_norm_forms import normalized_depthwise, normalized_product
 from keras_sep.layers.normalization import (
     check_normalization,
     initial_norm_state,
@@ -36,8 +35,9 @@ class TemporalBlock(keras.layers.Layer):
 
     Input: `(batch, frames, B)`. Output: the pair of the input plus the residual
     `(batch, frames, B)` and the skip `(batch, frames, skip_dim)`; where there is only one of
-    them, that one alone. Called with `training=True`, as `fit` does, XLA on a CPU takes operations
-    with gradients of their own (`global_norm_forms`) for float32 and the global normalization.
+    them, that one alone. Called with `training=True`, as `fit` does, XLA and PyTorch on a CPU take
+    operations with gradients of their own for float32 and the global normalization
+    (`backend_forms.training_forms`).
 
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), figure 1C.
     """
@@ -97,21 +97,22 @@ class TemporalBlock(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         is_global = self.normalization == "global" and self.compute_dtype == "float32"
-        if training is True and is_global and backend_forms.compiler_fuses():
-            return self._call_with_gradients(inputs)
+        forms = backend_forms.training_forms() if training is True and is_global else None
+        if forms:
+            return self._call_with_gradients(forms, inputs)
         x = self.norm(self.prelu(self.expand(inputs)))
         return self._outputs(inputs, self.separable_conv(x))
 
-    def _call_with_gradients(self, inputs):
+    def _call_with_gradients(self, forms, inputs):
         """The same by operations that take the layers' weights and have gradients of their own."""
         conv = self.separable_conv
         depthwise = (conv.depthwise.kernel[..., 0], conv.depthwise.bias)
         pointwise = (conv.pointwise.kernel, conv.pointwise.bias)
         x = self.expand(inputs)
         weights = (self.prelu.alpha, self.norm.gamma, self.norm.beta, *depthwise)
-        x = normalized_depthwise(x, weights, self.dilation_rate, self.norm.epsilon)
+        x = forms.normalized_depthwise(x, weights, self.dilation_rate, self.norm.epsilon)
         weights = (conv.prelu.alpha, conv.norm.gamma, conv.norm.beta, *pointwise)
-        x = normalized_product(x, weights, conv.norm.epsilon)
+        x = forms.normalized_product(x, weights, conv.norm.epsilon)
         # Unlike that of slices, the gradient of a split is one copy.
         return self._add(inputs, *ops.split(x, [self._residual_dim], axis=-1))
 
