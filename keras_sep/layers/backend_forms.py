@@ -1,89 +1,15 @@
 """Operations in the form that is fastest on the running backend, and sums over its replicas.
 
-With `backend_programs` the modules of the layers that look at the backend.
+With `backend_programs` the modules of the layers that look at the backend; those with "torch" in
+their names are for PyTorch alone.
 """
-
-from functools import cache
 
 import keras
 from keras import ops
 
 from keras_sep.layers import convolution_forms, frame_sums
-from keras_sep.layers.depthwise_forms import fused, fused_2d, native, shifted
-from keras_sep.layers.padding import pad, zeros
-
-
-def rows(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """PyTorch's own convolution without dilation, on images of one row in channels-last memory.
-
-    `dilation` frames side by side are one pixel, so that the taps are neighbours. The gradient by
-    the inputs is the same convolution of the outputs' gradient, with the kernel reversed; the one
-    by the kernel is a sum of products for each tap. PyTorch's own are slower by up to three times.
-    `padding` is that of `fastest`; where it is whole pixels on both sides it takes no copy.
-    """
-    import torch
-
-    if strides > 1 and dilation > 1:
-        return shifted(
-            pad(inputs, len(kernel), strides, dilation, padding), kernel, strides, dilation
-        )
-    before, after = zeros(inputs.shape[1], len(kernel), strides, dilation, padding)
-    if strides > 1 or not torch.is_grad_enabled():
-        return _rows_without_gradient(inputs, kernel, strides, dilation, before, after)
-    return _rows_with_gradient().apply(inputs, kernel, dilation, before, after)
-
-
-def _rows_without_gradient(inputs, kernel, strides, dilation, before, after):
-    """`rows` with the gradient that PyTorch gives it, and zeros before the frames and after."""
-    from torch.nn import functional
-
-    taps = kernel.shape[0]
-    batch, frames, channels = inputs.shape
-    new_frames = (before + frames + after - dilation * (taps - 1) - 1) // strides + 1
-    # The convolution puts whole pixels on both sides without a copy.
-    pixels = before // dilation if before == after and before % dilation == 0 else 0
-    before, after = before - pixels * dilation, after - pixels * dilation
-    after += -(before + frames + after) % dilation
-    x = functional.pad(inputs, (0, 0, before, after)) if before or after else inputs
-    x = x.reshape(batch, 1, -1, dilation * channels).permute(0, 3, 1, 2)
-    weight = kernel.repeat(1, dilation).t().reshape(dilation * channels, 1, 1, taps)
-    y = functional.conv2d(
-        x, weight, stride=(1, strides), padding=(0, pixels), groups=dilation * channels
-    )
-    return y.permute(0, 2, 3, 1).reshape(batch, -1, channels)[:, :new_frames]
-
-
-@cache
-def _rows_with_gradient():
-    """The class of the operation, which needs PyTorch."""
-    import torch
-
-    class Rows(torch.autograd.Function):
-        @staticmethod
-        def forward(context, inputs, kernel, dilation, before, after):
-            context.save_for_backward(inputs, kernel)
-            context.numbers = dilation, before, after
-            return _rows_without_gradient(inputs, kernel, 1, dilation, before, after)
-
-        @staticmethod
-        def backward(context, gradient):
-            inputs, kernel = context.saved_tensors
-            dilation, before, after = context.numbers
-            reach = dilation * (len(kernel) - 1)
-            by_inputs = Rows.apply(
-                gradient, kernel.flip(0), dilation, reach - before, reach - after
-            )
-            by_tap = []
-            for tap in range(len(kernel)):
-                # An output sees the input so many frames later.
-                shift = tap * dilation - before
-                start = max(0, -shift)
-                end = max(min(gradient.shape[1], inputs.shape[1] - shift), start)
-                seen = inputs[:, start + shift : end + shift]
-                by_tap.append((seen * gradient[:, start:end]).sum((0, 1)))
-            return by_inputs, torch.stack(by_tap), None, None, None
-
-    return Rows
+from keras_sep.layers.depthwise_forms import fused, fused_2d, native
+from keras_sep.layers.padding import pad
 
 
 def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
@@ -126,8 +52,11 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
     if backend == "jax" or compiler_fuses():
         padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
         return fused(padded, kernel, strides, dilation)
-    form = rows if backend == "torch" and on_cpu() else native
-    return form(inputs, kernel, strides, dilation, padding)
+    if backend == "torch" and on_cpu():
+        from keras_sep.layers.depthwise_torch import columns
+
+        return columns(inputs, kernel, strides, dilation, padding)
+    return native(inputs, kernel, strides, dilation, padding)
 
 
 def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):

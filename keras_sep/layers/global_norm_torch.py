@@ -12,6 +12,8 @@ import torch
 from keras import ops
 from torch.nn import functional
 
+from keras_sep.layers.depthwise_torch import convolution, meeting_frames
+
 
 def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
     weights = map(ops.convert_to_tensor, weights)
@@ -151,17 +153,8 @@ def _through_statistics(size, mean, scale, by_mean, by_scale):
 
 
 def _depthwise(inputs, kernel, bias, dilation):
-    """The frames are images one pixel wide, channels last."""
-    taps, channels = kernel.shape
-    outputs = functional.conv2d(
-        inputs[:, :, None].permute(0, 3, 1, 2),
-        kernel.t()[:, None, :, None].contiguous(),
-        bias,
-        padding=(dilation * (taps // 2), 0),
-        dilation=(dilation, 1),
-        groups=channels,
-    )
-    return outputs.permute(0, 2, 3, 1).reshape(inputs.shape)
+    around = dilation * (len(kernel) // 2)
+    return convolution(inputs, kernel, bias, 1, dilation, around, around)
 
 
 def _sums_by_tap(p, gradient, taps, dilation):
@@ -171,14 +164,10 @@ def _sums_by_tap(p, gradient, taps, dilation):
     """
     frames = p.shape[1]
     by_tap, alone, products = [], [], torch.empty_like(p)
-    for shift in range(-dilation * (taps // 2), dilation * (taps // 2) + 1, dilation):
-        # An output sees the input so many frames later.
-        start = min(max(0, -shift), frames)
-        end = max(min(frames, frames - shift), start)
-        seen = gradient[:, start:end]
-        product = torch.mul(p[:, start + shift : end + shift], seen, out=products[:, start:end])
+    for inside, outside in meeting_frames(frames, frames, taps, dilation, dilation * (taps // 2)):
+        product = torch.mul(p[:, inside], gradient[:, outside], out=products[:, outside])
         by_tap.append(_sum_over_frames(product))
-        alone.append(_sum_over_frames(seen))
+        alone.append(_sum_over_frames(gradient[:, outside]))
     return torch.stack(by_tap), torch.stack(alone)
 
 

@@ -40,7 +40,7 @@ CONTENDERS = (
     "shifted",
     "fused",
     "native",
-    "rows",
+    "columns",
 )
 # The paper's hidden features at 4 s, and features of a MobileNet.
 SHAPES = {1: (1, 3999, 512), 2: (8, 56, 56, 128)}
@@ -51,7 +51,7 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     import keras
 
     import keras_sep
-    from keras_sep.layers import backend_forms, depthwise_forms
+    from keras_sep.layers import depthwise_forms
 
     def of_layer(module, padding):
         layer = getattr(module, f"DepthwiseConv{rank}D")(
@@ -71,21 +71,17 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
         "keras, same": of_layer(keras.layers, "same"),
         "layer, same": of_layer(keras_sep.layers, "same"),
     }
+    suffix = "" if rank == 1 else "_2d"
     forms = {
-        1: {
-            "shifted": depthwise_forms.shifted,
-            "fused": depthwise_forms.fused,
-            "native": depthwise_forms.native,
-            "rows": backend_forms.rows,
-        },
-        2: {
-            "shifted": depthwise_forms.shifted_2d,
-            "fused": depthwise_forms.fused_2d,
-            "native": depthwise_forms.native,
-        },
-    }[rank]
-    # Each is of some backends only.
-    forms.pop("fused" if keras.backend.backend() == "torch" else "rows", None)
+        "shifted": getattr(depthwise_forms, f"shifted{suffix}"),
+        "native": depthwise_forms.native,
+    }
+    if keras.backend.backend() != "torch":
+        forms["fused"] = getattr(depthwise_forms, f"fused{suffix}")
+    elif rank == 1:
+        from keras_sep.layers.depthwise_torch import columns
+
+        forms["columns"] = columns
     more = ("valid",) if rank == 2 else ()
     return layers | {
         name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)

@@ -9,11 +9,13 @@ from numerics import BACKEND, compiled, gradients, layer_gradients, run
 from keras_sep.layers import DepthwiseConv1D, backend_forms, depthwise_forms
 
 RNG = np.random.default_rng(0)
-FORMS = [
-    depthwise_forms.shifted,
-    depthwise_forms.native,
-    backend_forms.rows if BACKEND == "torch" else depthwise_forms.fused,
-]
+FORMS = [depthwise_forms.shifted, depthwise_forms.native]
+if BACKEND == "torch":
+    from keras_sep.layers.depthwise_torch import columns
+
+    FORMS.append(columns)
+else:
+    FORMS.append(depthwise_forms.fused)
 
 
 def normal(*shape):
