@@ -14,7 +14,8 @@ _PARTS = 8
 def sum_over_frames(*inputs, function=lambda x: x):
     """Sum over frames, in float32: that of eighths of the frames, which are added first.
 
-    Where a library does the sums (`library_sums`), it sums the frames at once.
+    Where a library would do that sum (`library_sums`) it is a product with ones: the gradients of
+    three taps by JAX take 5 ms then, and 97 with the sum.
 
     Args:
         inputs: `(batch, frames, channels)`, one or more.
@@ -24,8 +25,6 @@ def sum_over_frames(*inputs, function=lambda x: x):
 
     Returns: `(batch, 1, channels)`. For gradients: its own is not fused.
     """
-    if library_sums():  # For that library eighths are copies.
-        return ops.sum(ops.cast(function(*inputs), "float32"), 1, keepdims=True)
     size = ops.shape(inputs[0])[1] // _PARTS
 
     def values(frames):
@@ -33,7 +32,11 @@ def sum_over_frames(*inputs, function=lambda x: x):
 
     parts = sum(values(slice(size * part, size * (part + 1))) for part in range(_PARTS))
     rest = values(slice(size * _PARTS, None))
-    return ops.sum(parts, 1, keepdims=True) + ops.sum(rest, 1, keepdims=True)
+    if library_sums():
+        total = ops.matmul(ops.ones((1, size)), parts)
+    else:
+        total = ops.sum(parts, 1, keepdims=True)
+    return total + ops.sum(rest, 1, keepdims=True)
 
 
 def biased(inputs, bias):
