@@ -29,6 +29,6 @@ def keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):
         return
     mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, -1)
+    mallopt(_M_TRIM_THRESHOLD, -1)  # Never. Any number would be less than 2 GiB.
     if backend_name() == "jax":
         mallopt(_M_ARENA_MAX, 1)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_sep.layers import convolution_forms, frame_sums
+from keras_sep.layers.backend_programs import on_cpu
 from keras_sep.layers.depthwise_forms import fused, fused_2d, native
 from keras_sep.layers.padding import pad
 
@@ -17,25 +18,26 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
 
     Measured on 2 cores (AVX2) with other programs beside, 3,999 frames of 512 channels, kernels of
     3 to 7, dilations 1 and 64, and stride 2; ms forward, and of the gradients by both arguments
-    before `fused` and the gradient of `rows` (`tests/benchmarks/depthwise_conv.py`):
+    before `fused` and the gradient of PyTorch's (`tests/benchmarks/depthwise_conv.py`):
 
-                            Keras's own         shifted             native              rows
+                            Keras's own         shifted             native              side by side
         TensorFlow, graph   3-7, 7-24           6-94, 64-184        3-7, 6-18
         TensorFlow, XLA     76-169, 276-533     2-5, 6-61           77-202, 294-517
         JAX, stride 1       110-241, 260-496    1-6, 62-183         128-190, 320-479
         PyTorch             7-15, 19-66         2-16, 20-85         7-12, 15-65         2-8, 11-80
 
     Gradients of 3 taps by JAX with `fused` take 11 ms of processor time, with `shifted` 52.
+    With frames side by side PyTorch's took twice the time that `columns` takes.
 
-    Whole layers, by how many times faster than Keras's (kernels 3, 5 and 7 with dilations 1, 8 and
-    128, and stride 2; without padding and with "same"; least and median): JAX forward 25, 57,
-    gradients 4.7, 10; TensorFlow XLA 13, 30 and 10, 25; TensorFlow's graph, where the operation is
-    Keras's own, 0.74, 1.0 and 0.78, 1.0; PyTorch 1.04, 2.4 and 0.69, 1.4 before `rows` left the
-    zeros to the convolution, and now on 2 other cores, with AVX-512, 3.5, 6.0 and 1.3, 2.1.
+    Whole layers, by how many times faster than Keras's, on 2 other cores, with AVX-512 (kernels 3,
+    5 and 7 with dilations 1 to 128, and stride 2; without padding and with "same"; least and
+    median): JAX forward 33, 65, gradients JAXGRAD; TensorFlow XLA, in 17 of 27 cases, 26, 34
+    and 17, 35; TensorFlow's graph, where the operation is Keras's own, 0.84, 1.0 and 0.78, 0.99;
+    PyTorch 5.6, 7.8 and 1.7, 2.6.
 
     On an H100, kernels of 3 and 7, dilations 1 and 128, and stride 2, ms alike:
 
-                            Keras's own         fused               native              rows
+                            Keras's own         fused               native              side by side
         JAX                 0.2-0.3, 0.3-1.4    0.1, 0.1-0.3        0.2, 0.3-1.3
         PyTorch             0.2-0.4, 0.7-1.1                        0.2-0.3, 0.6-1  0.2-0.4, 0.8-1.6
 
@@ -205,13 +207,15 @@ def moments(inputs):
 def training_forms():
     """The module of `normalized_depthwise` and `normalized_product`, which train a block faster.
 
-    None where the plain layers do not lose, in TensorFlow's graph, or where it was not measured, on
-    other devices than CPUs.
+    None where there is none, in TensorFlow's graph and under `torch.compile`, or where it was not
+    measured, on other devices than CPUs.
     """
-    if keras.backend.backend() == "torch" and on_cpu():
+    if keras.backend.backend() == "torch":
+        import torch
+
         from keras_sep.layers import global_norm_torch
 
-        return global_norm_torch
+        return global_norm_torch if on_cpu() and not torch.compiler.is_compiling() else None
     if compiler_fuses():
         from keras_sep.layers import global_norm_forms
 
@@ -224,20 +228,6 @@ def compiler_fuses() -> bool:
     backend = keras.backend.backend()
     compiles = backend == "jax" or (backend == "tensorflow" and _traced_for_xla())
     return compiles and on_cpu()
-
-
-def on_cpu() -> bool:
-    """Whether the running backend computes on a CPU."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() == "cpu"
-    if backend == "torch":
-        return keras.src.backend.torch.core.get_device() == "cpu"
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
 
 
 def _traced_for_xla() -> bool:

@@ -87,8 +87,22 @@ def barrier(inputs):
     )
 
 
+def on_cpu() -> bool:
+    """Whether the running backend computes on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    if backend == "torch":
+        return keras.src.backend.torch.core.get_device() == "cpu"
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
 def library_sums() -> bool:
-    """Whether JAX leaves sums to the library that XLA has for CPUs (YNNPACK).
+    """Whether JAX leaves sums on a CPU to the library that XLA has there (YNNPACK).
 
     As its versions that have it do unless `XLA_FLAGS` says otherwise.
     """

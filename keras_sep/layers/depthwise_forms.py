@@ -16,8 +16,7 @@ from keras_sep.layers.padding import named_padding, output_size, pad
 def shifted(inputs, kernel, strides: int, dilation: int, bias=0):
     """Bias and shifted multiply-adds, one per tap, that a compiler fuses into one pass.
 
-    XLA computes again, wherever they are used, operations of one large operand, but not of two: so
-    the bias is the first that is added.
+    With the bias last XLA would keep the sum without it, and add it wherever it is used.
     """
     taps = kernel.shape[0]
     frames = (ops.shape(inputs)[1] - dilation * (taps - 1) - 1) // strides + 1
@@ -32,30 +31,34 @@ def fused(inputs, kernel, strides: int, dilation: int):
     """`shifted` with a gradient that a compiler fuses as well.
 
     The gradient of a shifted slice is zeros around it, and XLA is slow at sums of those. By the
-    inputs it is the same convolution of the outputs' gradient, padded once, with the kernel
-    reversed. With strides it is `shifted`.
+    inputs it is the convolution without strides, with the kernel reversed, of the outputs'
+    gradient, `strides` frames apart in zeros.
 
     The gradient is one of reverse mode: JAX's forward mode, `jax.jvp`, refuses it.
     """
-    if strides > 1:
-        return shifted(inputs, kernel, strides, dilation)
     taps = kernel.shape[0]
     reach = dilation * (taps - 1)
 
     @ops.custom_gradient
     def convolve(inputs, kernel):
         def gradients(gradient):
-            frames = ops.shape(gradient)[1]
-            padded = ops.pad(gradient, ((0, 0), (reach, reach), (0, 0)))
+            _, frames, channels = ops.shape(gradient)
+            span = strides * (frames - 1) + 1
+            spread = gradient
+            if strides > 1:
+                spread = ops.pad(gradient[:, :, None], ((0, 0), (0, 0), (0, strides - 1), (0, 0)))
+                spread = ops.reshape(spread, (-1, frames * strides, channels))[:, :span]
+            after = ops.shape(inputs)[1] - span
             by_tap = [
-                sum_over_frames(inputs[:, k * dilation : k * dilation + frames] * gradient)
-                for k in range(taps)
+                sum_over_frames(inputs[:, start : start + span : strides] * gradient)
+                for start in range(0, reach + 1, dilation)
             ]
             by_kernel = ops.sum(ops.concatenate(by_tap, axis=1), axis=0)
+            padded = ops.pad(spread, ((0, 0), (reach, after), (0, 0)))
             by_inputs = shifted(padded, kernel[::-1], 1, dilation)
             return by_inputs, ops.cast(by_kernel, kernel.dtype)
 
-        return shifted(inputs, kernel, 1, dilation), gradients
+        return shifted(inputs, kernel, strides, dilation), gradients
 
     return convolve(inputs, kernel)
 

@@ -49,7 +49,7 @@ def convolution(inputs, kernel, bias, strides: int, dilation: int, before: int, 
         dilation=(dilation, 1),
         groups=channels,
     )
-    return outputs.permute(0, 2, 3, 1).reshape(len(inputs), -1, channels)
+    return outputs[..., 0].transpose(1, 2)
 
 
 class _Columns(torch.autograd.Function):

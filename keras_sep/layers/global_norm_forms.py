@@ -65,7 +65,7 @@ def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
             by_shift = sum(kernel[k] * alone[k] for k in range(taps))
             by_kernel = [ops.sum(gain * by_tap[k] + shift * alone[k], 0) for k in range(taps)]
             centered = by_gain - mean * by_shift
-            constant, factor = _through_statistics(
+            constant, factor = through_statistics(
                 _size(p),
                 mean,
                 scale,
@@ -125,7 +125,7 @@ def normalized_product(inputs, weights, epsilon: float):
             weighted = ops.sum(column_sums * sums, -1, keepdims=True)
             by_example = ops.matmul(ops.transpose(p, (0, 2, 1)), gradient)
             by_scaled = ops.sum(scale * (by_example - mean * sums), 0)
-            constant, factor = _through_statistics(
+            constant, factor = through_statistics(
                 _size(p),
                 mean,
                 scale,
@@ -180,7 +180,7 @@ def _statistics(inputs, epsilon):
     return mean, ops.rsqrt(variance + epsilon)
 
 
-def _through_statistics(size, mean, scale, by_mean, by_scale):
+def through_statistics(size, mean, scale, by_mean, by_scale):
     """Constant and factor of the gradient constant + factor · p, which p has by mean and scale."""
     by_variance = -0.5 * scale**3 * by_scale
     return (by_mean - 2 * mean * by_variance) / size, 2 * by_variance / size

@@ -3,9 +3,9 @@
 PyTorch's own gradients keep what five operations of a block give, and take several passes over
 memory for each. These keep their inputs alone, and compute p again. By turns, training steps of the
 small Conv-TasNet of `tests/benchmarks/conv_tasnet_speed.py` took 0.44 s before and 0.28 now, of the
-paper's best 4.0 and 2.6 s (2 cores with AVX-512); with batches of 4 that needs 2.3 GB, not 4.9.
-
-A gradient that is to be differentiated again is that of the plain operations.
+paper's best 4.0 and 2.6 s (2 cores with AVX-512); the latter's with batches of 4 needs 2.3 GB, not
+4.9. All gradients are computed, also those of frozen weights. Forward mode and `torch.func` refuse
+these operations. A gradient that is to be differentiated again is that of the plain ones.
 """
 
 import torch
@@ -13,6 +13,7 @@ from keras import ops
 from torch.nn import functional
 
 from keras_sep.layers.depthwise_torch import convolution, meeting_frames
+from keras_sep.layers.global_norm_forms import through_statistics
 
 
 def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
@@ -56,8 +57,8 @@ class _NormalizedDepthwise(torch.autograd.Function):
         by_shift = (of_taps * alone).sum(0)
         centered = (of_taps * by_tap).sum(0) - mean * by_shift
         by_kernel = gain * by_tap + (beta - mean * gain) * alone
-        constant, factor = _through_statistics(
-            p[0].numel(),
+        constant, factor = through_statistics(
+            p.shape[1] * p.shape[2],
             mean,
             scale,
             by_mean=-(gain * by_shift).sum(2, keepdim=True),
@@ -101,8 +102,8 @@ class _NormalizedProduct(torch.autograd.Function):
         weighted = (scaled.sum(0) * sums).sum(2, keepdim=True)
         by_example = p.transpose(1, 2) @ gradient
         by_scaled = (scale * (by_example - mean * sums)).sum(0)
-        constant, factor = _through_statistics(
-            p[0].numel(),
+        constant, factor = through_statistics(
+            p.shape[1] * p.shape[2],
             mean,
             scale,
             by_mean=-scale * weighted,
@@ -138,18 +139,12 @@ def _prelu_again(inputs, slope):
 
 def _statistics(p, epsilon):
     """Mean of each example and reciprocal of its deviation, `(batch, 1, 1)` each."""
-    size = p[0].numel()
+    size = p.shape[1] * p.shape[2]
     mean = p.sum((1, 2), keepdim=True) / size
     # The norm of a frame writes no squares to memory.
     squares = torch.linalg.vector_norm(p, dim=2, keepdim=True).square()
     variance = squares.sum(1, keepdim=True) / size - mean.square()
     return mean, torch.rsqrt(variance.clamp(min=0) + epsilon)
-
-
-def _through_statistics(size, mean, scale, by_mean, by_scale):
-    """Constant and factor of the gradient constant + factor · p, which p has by mean and scale."""
-    by_variance = -0.5 * scale**3 * by_scale
-    return (by_mean - 2 * mean * by_variance) / size, 2 * by_variance / size
 
 
 def _depthwise(inputs, kernel, bias, dilation):
@@ -183,6 +178,8 @@ def _normalized(p, gamma, beta, epsilon):
 
 def _differentiable(plain, arguments, gradient):
     """Gradients by those arguments that need one, which can be differentiated again."""
+    # Views: one argument may come from another, whose gradient is only by itself.
+    arguments = [x.view_as(x) for x in arguments]
     needed = [x for x in arguments if x.requires_grad]
     found = iter(torch.autograd.grad(plain(*arguments), needed, gradient, create_graph=True))
     return [next(found) if x.requires_grad else None for x in arguments]

@@ -62,6 +62,11 @@ def test_definition(kernel_size, strides, dilation, padding, frames):
     expected = by_definition(x, ops.convert_to_numpy(layer.kernel), strides, dilation, padding)
     expected += ops.convert_to_numpy(layer.bias)
     np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
+    if BACKEND == "torch":
+        import torch
+
+        with torch.no_grad():  # As `predict` does: another form of it.
+            np.testing.assert_allclose(run(layer, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

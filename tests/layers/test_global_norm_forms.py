@@ -128,6 +128,44 @@ def test_second_order_gradient(form, expected, kernel):
     np.testing.assert_allclose(found, leaf.grad, atol=1e-3)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's gradients alone have such a graph")
+def test_second_order_gradient_where_arguments_come_from_one_another():
+    """The same weights twice, of which some are frozen."""
+    arrays = weights(CHANNELS, CHANNELS, bias=CHANNELS)
+    results = []
+    for form, dtype in (
+        (lambda x, *parts: FORMS.normalized_product(x, parts, 1.0), torch.float32),
+        (lambda x, *parts: expected_product(x, *parts, epsilon=1.0), torch.float64),
+    ):
+        x = torch.tensor(normal(0, 2, 7, CHANNELS), dtype=dtype)
+        parts = [torch.tensor(a, dtype=dtype, requires_grad=i != 2) for i, a in enumerate(arrays)]
+        trained = [part for part in parts if part.requires_grad]
+        value = form(form(x, *parts), *parts).sin().sum()
+        gradients = torch.autograd.grad(value, trained, create_graph=True)
+        steepness = sum(gradient.square().sum() for gradient in gradients)
+        results.append(torch.autograd.grad(steepness, trained))
+    for found, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-3 * max(1, wanted.abs().max()))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tensors alone have strides")
+def test_whatever_the_strides_of_inputs_and_gradients():
+    parts = weights(3, CHANNELS, bias=CHANNELS)
+    array = normal(0, 2, CHANNELS, 9)
+    gradients = []
+    for form, dtype in (
+        (lambda x, *parts: FORMS.normalized_depthwise(x, parts, 2, EPSILON), torch.float32),
+        (lambda x, *parts: expected_depthwise(x, *parts, 2), torch.float64),
+    ):
+        x = torch.tensor(array, dtype=dtype, requires_grad=True)
+        tensors = [torch.tensor(part, dtype=dtype) for part in parts]
+        outputs = form(x.transpose(1, 2), *tensors)
+        # A sum's gradient has strides of zero.
+        (outputs[:, :, 1:].square().sum() + outputs.sum()).backward()
+        gradients.append(x.grad)
+    np.testing.assert_allclose(*gradients, atol=1e-3)
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """Names of the forms that blocks run."""
