@@ -31,8 +31,8 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
 
     Whole layers, by how many times faster than Keras's, on 2 other cores, with AVX-512 (kernels 3,
     5 and 7 with dilations 1 to 128, and stride 2; without padding and with "same"; least and
-    median): JAX forward 33, 65, gradients JAXGRAD; TensorFlow XLA, in 17 of 27 cases, 26, 34
-    and 17, 35; TensorFlow's graph, where the operation is Keras's own, 0.84, 1.0 and 0.78, 0.99;
+    median): JAX forward 38, 66, gradients 18, 40; TensorFlow XLA, in 17 of 27 cases, 26, 34 and 17,
+    35; TensorFlow's graph, where the operation is Keras's own, 0.84, 1.0 and 0.78, 0.99;
     PyTorch 5.6, 7.8 and 1.7, 2.6.
 
     On an H100, kernels of 3 and 7, dilations 1 and 128, and stride 2, ms alike:
