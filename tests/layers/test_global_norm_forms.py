@@ -160,10 +160,28 @@ def test_whatever_the_strides_of_inputs_and_gradients():
         x = torch.tensor(array, dtype=dtype, requires_grad=True)
         tensors = [torch.tensor(part, dtype=dtype) for part in parts]
         outputs = form(x.transpose(1, 2), *tensors)
-        # A sum's gradient has strides of zero.
-        (outputs[:, :, 1:].square().sum() + outputs.sum()).backward()
+        outputs.backward(torch.arange(9).to(dtype)[:, None].expand_as(outputs))
         gradients.append(x.grad)
     np.testing.assert_allclose(*gradients, atol=1e-3)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of the gradients for PyTorch")
+def test_an_empty_batch():
+    block = TemporalBlock(6, 3)
+    block.build((None, None, 4))
+    outputs = block(torch.zeros(0, 9, 4), training=True)
+    sum(x.sum() for x in outputs).backward()
+    assert [tuple(x.shape) for x in outputs] == [(0, 9, 4), (0, 9, 3)]
+    assert all(not variable.value.grad.any() for variable in block.trainable_variables)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of the compiler that PyTorch has")
+def test_torch_compile_takes_the_plain_form(calls, monkeypatch):
+    block = TemporalBlock(6, 3)
+    block.build((None, None, 4))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    block(torch.zeros(2, 9, 4), training=True)
+    assert not calls
 
 
 @pytest.fixture
