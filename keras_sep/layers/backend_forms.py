@@ -208,14 +208,14 @@ def training_forms():
     """The module of `normalized_depthwise` and `normalized_product`, which train a block faster.
 
     None where there is none, in TensorFlow's graph and under `torch.compile`, or where it was not
-    measured, on other devices than CPUs.
+    measured, with XLA on other devices than CPUs.
     """
     if keras.backend.backend() == "torch":
         import torch
 
         from keras_sep.layers import global_norm_torch
 
-        return global_norm_torch if on_cpu() and not torch.compiler.is_compiling() else None
+        return None if torch.compiler.is_compiling() else global_norm_torch
     if compiler_fuses():
         from keras_sep.layers import global_norm_forms
 

@@ -35,7 +35,7 @@ class TemporalBlock(keras.layers.Layer):
 
     Input: `(batch, frames, B)`. Output: the pair of the input plus the residual
     `(batch, frames, B)` and the skip `(batch, frames, skip_dim)`; where there is only one of
-    them, that one alone. Called with `training=True`, as `fit` does, XLA and PyTorch on a CPU take
+    them, that one alone. Called with `training=True`, as `fit` does, XLA on a CPU and PyTorch take
     operations with gradients of their own for float32 and the global normalization
     (`backend_forms.training_forms`).
 

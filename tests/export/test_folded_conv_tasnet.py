@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import ops
 
 from keras_sep.export import fold_for_inference
@@ -83,7 +84,10 @@ def test_slopes_below_zero_and_above_one(jit_compile, slope):
     assert_same(model, (500,), jit_compile)
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="jit_compile is of PyTorch")
+@pytest.mark.skipif(
+    BACKEND != "torch" or torch.cuda.is_available(),
+    reason="jit_compile is of PyTorch, and needs that compiler on a CPU",
+)
 def test_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match="there is no no-such-compiler: install g"):

@@ -17,6 +17,13 @@ EPSILON = 1e-8
 CHANNELS, FILTERS = 5, 7
 
 
+@pytest.fixture
+def on_device():
+    """Tensors that a test makes by PyTorch lie where Keras puts its own."""
+    with torch.device(keras.src.backend.torch.core.get_device()):
+        yield
+
+
 def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
@@ -129,7 +136,7 @@ def test_second_order_gradient(form, expected, kernel):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's gradients alone have such a graph")
-def test_second_order_gradient_where_arguments_come_from_one_another():
+def test_second_order_gradient_where_arguments_come_from_one_another(on_device):
     """The same weights twice, of which some are frozen."""
     arrays = weights(CHANNELS, CHANNELS, bias=CHANNELS)
     results = []
@@ -145,11 +152,12 @@ def test_second_order_gradient_where_arguments_come_from_one_another():
         steepness = sum(gradient.square().sum() for gradient in gradients)
         results.append(torch.autograd.grad(steepness, trained))
     for found, wanted in zip(*results, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-3 * max(1, wanted.abs().max()))
+        atol = 1e-3 * max(1, wanted.abs().max().item())
+        np.testing.assert_allclose(found.cpu(), wanted.cpu(), atol=atol)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tensors alone have strides")
-def test_whatever_the_strides_of_inputs_and_gradients():
+def test_whatever_the_strides_of_inputs_and_gradients(on_device):
     parts = weights(3, CHANNELS, bias=CHANNELS)
     array = normal(0, 2, CHANNELS, 9)
     gradients = []
@@ -161,7 +169,7 @@ def test_whatever_the_strides_of_inputs_and_gradients():
         tensors = [torch.tensor(part, dtype=dtype) for part in parts]
         outputs = form(x.transpose(1, 2), *tensors)
         outputs.backward(torch.arange(9).to(dtype)[:, None].expand_as(outputs))
-        gradients.append(x.grad)
+        gradients.append(x.grad.cpu())
     np.testing.assert_allclose(*gradients, atol=1e-3)
 
 
@@ -169,7 +177,7 @@ def test_whatever_the_strides_of_inputs_and_gradients():
 def test_an_empty_batch():
     block = TemporalBlock(6, 3)
     block.build((None, None, 4))
-    outputs = block(torch.zeros(0, 9, 4), training=True)
+    outputs = block(ops.zeros((0, 9, 4)), training=True)
     sum(x.sum() for x in outputs).backward()
     assert [tuple(x.shape) for x in outputs] == [(0, 9, 4), (0, 9, 3)]
     assert all(not variable.value.grad.any() for variable in block.trainable_variables)
@@ -180,7 +188,7 @@ def test_torch_compile_takes_the_plain_form(calls, monkeypatch):
     block = TemporalBlock(6, 3)
     block.build((None, None, 4))
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    block(torch.zeros(2, 9, 4), training=True)
+    block(ops.zeros((2, 9, 4)), training=True)
     assert not calls
 
 
