@@ -21,6 +21,10 @@ def keep_freed_memory() -> None:
     training step of a small Conv-TasNet takes 0.20 s then and 0.26 before (2 cores with AVX-512).
     They also share a lock, and TensorFlow's step is slower with it, 0.18 s and 0.17.
 
+    What JAX frees is not always used again: separating recordings in chunks of 32 s took 230 to 950
+    MB, an hour twice 463, and without these settings 241, in 1.2 times the time (the bundled model,
+    single runs). So with JAX `keras-sep` has them for training alone.
+
     For a process of our own, before the backend starts threads: it holds for all that the process
     does.
     """

@@ -6,14 +6,15 @@ from importlib import metadata
 from keras_sep.backend_name import backend_name
 
 # An unknown flag ends the process, so only for versions that have it.
-_VERSIONS = ("0.10.",)
+_VERSIONS = ("0.10.", "0.11.")
 
 
 def without_ynnpack() -> None:
     """Has XLA do products and sums itself, where JAX's version is known to be slower with YNNPACK.
 
     On 2 cores a training step of a small Conv-TasNet took 0.48 s with that library and 0.37 s
-    without (AVX2, medians of 11 rounds). What the user has in `XLA_FLAGS` stays as it is.
+    without (AVX2, medians of 11 rounds; JAX 0.10), on two others 0.24 and 0.20 s (AVX-512, 0.11).
+    What the user has in `XLA_FLAGS` stays as it is.
 
     For a process of our own, before JAX computes: it holds for all that the process does.
     """

@@ -7,6 +7,8 @@ import sys
 import pytest
 from numerics import BACKEND
 
+from keras_sep import cli
+
 SCRIPT = """
 import numpy as np
 from keras_sep.memory import keep_freed_memory
@@ -68,3 +70,13 @@ def test_threads_share_one_arena_on_jax():
         [sys.executable, "-c", ARENAS], capture_output=True, text=True, check=True
     )
     assert (int(child.stdout.split()[-1]) == 1) == (BACKEND == "jax")
+
+
+@pytest.mark.parametrize(("command", "on_jax"), [("train", True), ("separate", False)])
+def test_which_commands_keep_it(monkeypatch, command, on_jax):
+    calls = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: calls.append(command))
+    monkeypatch.setattr(sys, "argv", ["keras-sep", command, "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert bool(calls) == (on_jax or BACKEND != "jax")

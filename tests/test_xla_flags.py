@@ -45,6 +45,7 @@ def output(script, backend, **variables):
     ("backend", "version", "flags"),
     [
         ("jax", "0.10.2", "--xla_cpu_experimental_ynn_fusion_type="),
+        ("jax", "0.11.2", "--xla_cpu_experimental_ynn_fusion_type="),
         ("jax", "0.100.2", "None"),
         ("jax", "0.9.2", "None"),
         ("tensorflow", "0.10.2", "None"),

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from keras_sep.backend_name import backend_name
 from keras_sep.cli._backend import check_backend
 from keras_sep.cli._errors import UserError
 from keras_sep.cli.classify import classify
@@ -33,10 +34,12 @@ app.command()(info)
 
 
 @app.callback()
-def _keras_sep():
+def _keras_sep(context: typer.Context):
     """Separate sounds, tell them apart, and draw pictures, with Keras."""
     check_backend()
-    keep_freed_memory()
+    # Chunks of a long recording would take ever more of it with JAX.
+    if backend_name() != "jax" or context.invoked_subcommand == "train":
+        keep_freed_memory()
 
 
 def main() -> None:

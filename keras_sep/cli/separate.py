@@ -34,7 +34,7 @@ def separate(
     subtype: Annotated[str, typer.Option(help="PCM_16, PCM_24 or FLOAT.")] = "PCM_16",
     chunk_seconds: Annotated[
         float, typer.Option(help="Length of the chunks of long recordings.")
-    ] = 16.0,
+    ] = 32.0,
     dtype: Annotated[
         str | None,
         typer.Option(

@@ -22,7 +22,9 @@ def folded(model, jit_compile):
     """A function from mixture to sources, see `fold_for_inference`."""
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
-    block_class = _compiled_block_class() if jit_compile else _Block
+    block_class, apply_masks = _Block, _apply_masks
+    if jit_compile:
+        block_class, apply_masks = _compiled_block_class(), _compiler()(_apply_masks)
     blocks = [block_class(block) for block in tcn.blocks]
     most_edges = max(2 * block.weights.reach for block in blocks)
     # Columns: features between the blocks, then skips.
@@ -52,7 +54,7 @@ def folded(model, jit_compile):
         masked = features.new_empty(1, len(masks), frames, filters)
         for source, (kernel, bias) in enumerate(masks):
             torch.addmm(bias, x, kernel, out=masked[0, source])
-        return model.decoder(tcn._activate(masked) * features, length=samples)
+        return model.decoder(apply_masks(masked, features, tcn._activate), length=samples)
 
     @torch.no_grad()
     def separate(mixture):
@@ -153,8 +155,12 @@ class _Block:
         return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-def _compiled_block_class():
-    """Blocks of one model, whose two compiled functions they share."""
+def _compiler():
+    """`torch.compile` for one model.
+
+    Raises:
+        ValueError: There is no C++ compiler, where one is needed.
+    """
     if not torch.cuda.is_available():
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
@@ -165,8 +171,13 @@ def _compiled_block_class():
     # PyTorch compiles a function at most eight times; where it can, each model has its own eight.
     arguments = inspect.signature(torch.compile).parameters
     options = {"isolate_recompiles": True} if "isolate_recompiles" in arguments else {}
-    before_convolution = torch.compile(_before_convolution, fullgraph=True, **options)
-    convolution = torch.compile(_convolution, fullgraph=True, **options)
+    return functools.partial(torch.compile, fullgraph=True, **options)
+
+
+def _compiled_block_class():
+    """Blocks of one model, whose two compiled functions they share."""
+    compiler = _compiler()
+    before_convolution, convolution = compiler(_before_convolution), compiler(_convolution)
 
     class CompiledBlock(_Block):
         """Between the products a loop that reads the features, and one that writes the outputs.
@@ -217,6 +228,10 @@ def _after(z, scale, product):
     """Kernel and shift of the second product, given the scale of the norm before."""
     mean, scale = _statistics(z, product.epsilon / scale.square())
     return scale * product.kernel, product.shift(mean, scale)
+
+
+def _apply_masks(masks, features, activate):
+    return activate(masks).mul_(features)
 
 
 def _prelu(x, slope):

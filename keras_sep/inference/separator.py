@@ -36,7 +36,7 @@ class Separator:
             version; or None for the bundled model: two speakers, 8 kHz.
         chunk_seconds: Length of the chunks.
         overlap_seconds: Least overlap of chunks, and length of the cross-fades, at most half of
-            `chunk_seconds`; None for an eighth of it.
+            `chunk_seconds`; None for 2 s, or an eighth of chunks under 16 s.
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
             is for processors that multiply it, and slower on others.
@@ -56,13 +56,13 @@ class Separator:
     def __init__(
         self,
         model: Callable | str | os.PathLike | None = None,
-        chunk_seconds: float = 16.0,
+        chunk_seconds: float = 32.0,
         overlap_seconds: float | None = None,
         dtype: str | None = None,
         jit_compile: bool = False,
     ):
         if overlap_seconds is None:
-            overlap_seconds = chunk_seconds / 8
+            overlap_seconds = min(2.0, chunk_seconds / 8)
         if not 0 < chunk_seconds < float("inf"):
             raise ValueError(f"chunk_seconds must be a positive number, got {chunk_seconds}")
         if not 0 < overlap_seconds <= chunk_seconds / 2:

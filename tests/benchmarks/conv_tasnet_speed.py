@@ -7,7 +7,7 @@ so that what else the machine does meets all alike. Training the paper's configu
 gigabytes a process, so there one runs after the other. Inference: the paper's best configuration,
 4 s at 8 kHz, batch 1, as `Separator` runs a model from a file, or compiled by XLA or torch.compile.
 Training: forward, SI-SNR with permutations, backward, clipping and Adam, batches of 2 x 4 s. Tasks
-with "_kept" are the same with the settings of the command line, the allocator's in every process,
+with "_kept" are the same with the settings of `keras-sep train`, the allocator's in every process,
 torchaudio's too, and XLA's for JAX. bfloat16 is left out where the processor has none.
 
 Prints medians and ratios, writes them with machine and versions as JSON, and draws them. What the

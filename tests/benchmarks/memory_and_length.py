@@ -7,7 +7,7 @@
 - demand: the same while the C library (glibc) gives back blocks over 1 MB at once, so that what it
   keeps for later, in pieces that may not fit, does not count.
 - memory: by how much separating a recording with the bundled model raises the largest memory over
-  that of the loaded model, in chunks of 4, 16 and 60 s, and for 10 minutes and an hour.
+  that of the loaded model, in chunks of 4 to 60 s, and for 10 minutes and an hour.
 - lengths: seconds of computing a second of recording, by the bundled model and by the paper's best
   configuration, whole up to 60 s and in the default chunks beyond; "spread" is the most by the
   least, less one.
@@ -38,7 +38,7 @@ PARTS = {
     "bfloat16": BACKENDS,
 }
 # Seconds of chunks and of recordings.
-RECORDINGS = ((4, 600), (16, 600), (60, 600), (16, 3600))
+RECORDINGS = ((4, 600), (16, 600), (32, 600), (60, 600), (32, 3600))
 WHOLE, CHUNKED = (1, 4, 16, 60), 600
 RATE = 8000
 MIXTURES = Path(__file__).parents[2] / "examples/data/mixtures"
@@ -72,9 +72,8 @@ def memory(contender, chunk_seconds, seconds) -> dict:
     import numpy as np
 
     from keras_sep.inference import Separator
-    from keras_sep.memory import keep_freed_memory
 
-    keep_freed_memory()
+    set_allocator(contender)
     separator = Separator(chunk_seconds=chunk_seconds)
     rng = np.random.default_rng(0)
     before = resident("VmRSS")
@@ -87,10 +86,9 @@ def lengths(contender) -> dict:
     """Seconds of computing a second, by the bundled model and by the paper's best configuration."""
     import tempfile
 
-    from keras_sep.memory import keep_freed_memory
     from keras_sep.models import ConvTasNet
 
-    keep_freed_memory()
+    set_allocator(contender)
     paper = ConvTasNet()
     paper.build((None, None))
     with tempfile.TemporaryDirectory() as folder:
@@ -101,6 +99,14 @@ def lengths(contender) -> dict:
             for name, (model, repeats) in models.items()
             for seconds in (*WHOLE, CHUNKED)
         }
+
+
+def set_allocator(contender):
+    """As `keras-sep separate` does."""
+    from keras_sep.memory import keep_freed_memory
+
+    if contender != "JAX":
+        keep_freed_memory()
 
 
 def _least(model, seconds, repeats):

@@ -287,7 +287,7 @@ def test_help_and_bad_input_come_before_keras(tmp_path):
 
 
 def test_ctrl_c_leaves_no_half_written_file(tmp_path):
-    write(tmp_path / "a.wav", noise(8000 * 30))
+    write(tmp_path / "a.wav", noise(8000 * 60))
     # Waits in its second chunk, when the outputs have been begun.
     before = """
 import signal

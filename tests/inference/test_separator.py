@@ -208,7 +208,7 @@ def test_waveforms_that_cannot_be_separated(waveform, message):
     [
         ({"chunk_seconds": 0.0}, "chunk_seconds"),
         ({"chunk_seconds": float("nan")}, "chunk_seconds"),
-        ({"overlap_seconds": 9.0}, "overlap_seconds"),
+        ({"overlap_seconds": 17.0}, "overlap_seconds"),
         ({"overlap_seconds": 0.0}, "overlap_seconds"),
         ({"model": 3}, "model must be"),
     ],
