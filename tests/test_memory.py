@@ -77,6 +77,7 @@ def test_which_commands_keep_it(monkeypatch, command, on_jax):
     calls = []
     monkeypatch.setattr(cli, "keep_freed_memory", lambda: calls.append(command))
     monkeypatch.setattr(sys, "argv", ["keras-sep", command, "--help"])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         cli.main()
+    assert not stopped.value.code
     assert bool(calls) == (on_jax or BACKEND != "jax")

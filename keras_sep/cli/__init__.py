@@ -37,7 +37,7 @@ app.command()(info)
 def _keras_sep(context: typer.Context):
     """Separate sounds, tell them apart, and draw pictures, with Keras."""
     check_backend()
-    # Chunks of a long recording would take ever more of it with JAX.
+    # With JAX long recordings would take two to four times as much memory.
     if backend_name() != "jax" or context.invoked_subcommand == "train":
         keep_freed_memory()
 

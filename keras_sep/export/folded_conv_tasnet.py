@@ -34,15 +34,16 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     - PyTorch's second product adds to features and skips in place, so that none but products pass
       over them; what the norms add, the same for all frames, is a vector kept apart.
     - With `jit_compile` two passes remain between the products: one that reads the features for the
-      first norm's sums, and one for all that follows.
+      first norm's sums, and one for all that follows; the masks are applied in one pass.
 
     Args:
         model: A built `ConvTasNet` in float32 with `normalization="global"`.
         jit_compile: With PyTorch, compile what lies between the products by `torch.compile`, which
             on a CPU needs a C++ compiler (`g++`, or what `CXX` names). It takes about ten seconds
             at the first call, and again at the first of another length; not at later ones. On a
-            GPU all of it is recorded for each shape, of which the last four are kept, and runs
-            without Python: on an H200 the paper's best takes 2.2 ms for 4 s, and 15 otherwise.
+            GPU a shape that comes again is recorded, and runs without Python, of the last four:
+            on an H200 the paper's best takes 2.2 ms for 4 s, and 15 otherwise. Each recording holds
+            the memory that it computes in.
 
     Returns: a function from mixture `(batch, samples)`, one example at least, to sources `(batch,
         num_sources, samples)`, tensors. It gives no gradients. With TensorFlow it is to be called

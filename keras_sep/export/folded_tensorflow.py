@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_products, values
+from keras_sep.layers.temporal_conv_net import activate_masks
 
 
 def folded(model):
@@ -23,7 +24,7 @@ def folded(model):
                 skips = skip if skips is None else skips + skip
         x = tf.nn.leaky_relu(x if skips is None else skips, slope.item())
         masked = tf.stack([tf.nn.bias_add(tf.matmul(x, kernel), bias) for kernel, bias in masks])
-        masked = tcn._activate(masked[None]) * features
+        masked = activate_masks(masked[None], tcn.mask_activation) * features
         return model.decoder(masked, length=samples)[0]
 
     def separate(mixture):

@@ -4,7 +4,6 @@ import functools
 import inspect
 import os
 import shutil
-import threading
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from keras import ops
 from torch.nn import functional
 
 from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_products, values
+from keras_sep.export.replayed_torch import Replayed
+from keras_sep.layers.temporal_conv_net import activate_masks
 
 # Numbers in a cache line: features begin at the second, so that products write whole ones; the
 # column of ones, which products only read, ends the first.
@@ -22,9 +23,11 @@ def folded(model, jit_compile):
     """A function from mixture to sources, see `fold_for_inference`."""
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
+    device = bottleneck.kernel.device
     block_class, apply_masks = _Block, _apply_masks
     if jit_compile:
-        block_class, apply_masks = _compiled_block_class(), _compiler()(_apply_masks)
+        compiler = _compiler(device)
+        block_class, apply_masks = _compiled_block_class(compiler), compiler(_apply_masks)
     blocks = [block_class(block) for block in tcn.blocks]
     most_edges = max(2 * block.weights.reach for block in blocks)
     # Columns: features between the blocks, then skips.
@@ -54,45 +57,14 @@ def folded(model, jit_compile):
         masked = features.new_empty(1, len(masks), frames, filters)
         for source, (kernel, bias) in enumerate(masks):
             torch.addmm(bias, x, kernel, out=masked[0, source])
-        return model.decoder(apply_masks(masked, features, tcn._activate), length=samples)
+        return model.decoder(apply_masks(masked, features, tcn.mask_activation), length=samples)
 
     @torch.no_grad()
     def separate(mixture):
         samples = mixture.shape[1]
         return torch.cat([separate_one(x, samples) for x in model.encoder(mixture)])
 
-    return _replayed(separate) if jit_compile and torch.cuda.is_available() else separate
-
-
-def _replayed(separate):
-    """The function as a GPU runs it by itself, from graphs of its work for the last four shapes.
-
-    Called from Python, each of a thousand small operations keeps the GPU waiting.
-    """
-
-    @functools.lru_cache(maxsize=4)
-    def record(shape):
-        mixture = torch.zeros(shape, device="cuda")
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            separate(mixture)  # What is compiled or chosen at the first call is not recorded.
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            sources = separate(mixture)
-        return graph, mixture, sources
-
-    lock = threading.Lock()
-
-    def replay(mixture):
-        with lock:
-            graph, recorded_mixture, sources = record(tuple(mixture.shape))
-            recorded_mixture.copy_(mixture)
-            graph.replay()
-            return sources.clone()
-
-    return replay
+    return Replayed(separate, device) if jit_compile and device.type == "cuda" else separate
 
 
 class _Block:
@@ -155,13 +127,13 @@ class _Block:
         return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-def _compiler():
+def _compiler(device):
     """`torch.compile` for one model.
 
     Raises:
-        ValueError: There is no C++ compiler, where one is needed.
+        ValueError: There is no C++ compiler, and the device is a CPU.
     """
-    if not torch.cuda.is_available():
+    if device.type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
             raise ValueError(
@@ -174,9 +146,8 @@ def _compiler():
     return functools.partial(torch.compile, fullgraph=True, **options)
 
 
-def _compiled_block_class():
+def _compiled_block_class(compiler):
     """Blocks of one model, whose two compiled functions they share."""
-    compiler = _compiler()
     before_convolution, convolution = compiler(_before_convolution), compiler(_convolution)
 
     class CompiledBlock(_Block):
@@ -230,8 +201,8 @@ def _after(z, scale, product):
     return scale * product.kernel, product.shift(mean, scale)
 
 
-def _apply_masks(masks, features, activate):
-    return activate(masks).mul_(features)
+def _apply_masks(masks, features, activation):
+    return activate_masks(masks, activation).mul_(features)
 
 
 def _prelu(x, slope):

@@ -41,7 +41,7 @@ class Separator:
             (weights, statistics and decoder stay float32); None for what the file says. bfloat16
             is for processors that multiply it, and slower on others.
         jit_compile: With PyTorch and `model` None or a `.keras` file, compile it: see
-            `fold_for_inference`. It takes seconds at the first recording, and again at one of
+            `fold_for_inference`. It takes seconds at the first recording, and again at the next of
             another length that is separated whole. JAX always compiles.
 
     Attributes:

@@ -207,15 +207,16 @@ def moments(inputs):
 def training_forms():
     """The module of `normalized_depthwise` and `normalized_product`, which train a block faster.
 
-    None where there is none, in TensorFlow's graph and under `torch.compile`, or where it was not
-    measured, with XLA on other devices than CPUs.
+    PyTorch has them on NVIDIA's GPUs too, where they take less memory. None where there is none, in
+    TensorFlow's graph and under `torch.compile`, or where it was not measured, on other devices.
     """
     if keras.backend.backend() == "torch":
         import torch
 
         from keras_sep.layers import global_norm_torch
 
-        return None if torch.compiler.is_compiling() else global_norm_torch
+        is_measured = on_cpu() or torch.cuda.is_available()
+        return global_norm_torch if is_measured and not torch.compiler.is_compiling() else None
     if compiler_fuses():
         from keras_sep.layers import global_norm_forms
 

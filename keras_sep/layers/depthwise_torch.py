@@ -1,4 +1,7 @@
-"""Depthwise convolutions of frames as PyTorch runs them fastest on a CPU."""
+"""Depthwise convolutions of frames as PyTorch runs them fastest on a CPU.
+
+On a GPU `global_norm_torch` alone takes them.
+"""
 
 import torch
 from torch.nn import functional

@@ -127,14 +127,13 @@ def _prelu_again(inputs, slope):
 
     PyTorch's own gradient of a PReLU writes a second output, to be summed, in a slow loop.
     """
-    if inputs.is_cuda:  # Which would be waited for to read the slope.
-        p = torch.where(inputs > 0, inputs, slope * inputs)
+    if inputs.is_cuda:  # To read the slope would be to wait for the GPU.
 
         def gradients(by_p):
             by_slope = (inputs.clamp(max=0) * by_p).sum().reshape(slope.shape)
             return torch.where(inputs > 0, by_p, slope * by_p), by_slope
 
-        return p, gradients
+        return _prelu(inputs, slope), gradients
     with torch.enable_grad():
         leaf = inputs.detach().requires_grad_()
         p = functional.leaky_relu(leaf, slope.item())
@@ -176,7 +175,7 @@ def _sums_by_tap(p, gradient, taps, dilation):
 
 
 def _sum_over_frames(x):
-    """`(batch, 1, channels)`: a product with ones, which is faster than a sum on a CPU."""
+    """`(batch, 1, channels)`; on a CPU a product with ones, which is faster than a sum."""
     return x.sum(1, keepdim=True) if x.is_cuda else x.new_ones(1, x.shape[1]) @ x
 
 

@@ -170,12 +170,8 @@ class TemporalConvNet(keras.layers.Layer):
         masks = self.masks(self.prelu(x))
         batch, frames, channels = ops.shape(masks)
         shape = (batch, frames, self.num_sources, channels // self.num_sources)
-        return self._activate(ops.transpose(ops.reshape(masks, shape), (0, 2, 1, 3)))
-
-    def _activate(self, masks):
-        if self.mask_activation == "softmax":
-            return ops.softmax(masks, axis=1)
-        return get_activation(self.mask_activation)(masks)
+        masks = ops.transpose(ops.reshape(masks, shape), (0, 2, 1, 3))
+        return activate_masks(masks, self.mask_activation)
 
     def compute_output_shape(self, input_shape):
         batch, frames, filters = input_shape
@@ -195,3 +191,10 @@ class TemporalConvNet(keras.layers.Layer):
             "mask_activation": self.mask_activation,
             "causal": self.causal,
         }
+
+
+def activate_masks(masks, activation: str):
+    """Masks `(batch, num_sources, frames, filters)` by one of `MASK_ACTIVATIONS`."""
+    return (
+        ops.softmax(masks, axis=1) if activation == "softmax" else get_activation(activation)(masks)
+    )

@@ -218,6 +218,21 @@ def test_arguments_out_of_range(arguments, message):
         Separator(**{"model": HalfWaves(), **arguments})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "chunk", "overlap"),
+    [
+        ({}, 32, 2),
+        ({"chunk_seconds": 60}, 60, 2),
+        ({"chunk_seconds": 8}, 8, 1),
+        ({"overlap_seconds": 3}, 32, 3),
+    ],
+)
+def test_chunks_by_default(arguments, chunk, overlap):
+    fake = HalfWaves(sample_rate=100)
+    Separator(fake, **arguments).separate(noise(100 * (2 * chunk - overlap)))
+    assert fake.lengths == [100 * chunk] * 2
+
+
 @pytest.mark.parametrize("rate", [0, -8000, float("inf"), float("nan")])
 def test_rates_out_of_range(rate):
     with pytest.raises(ValueError, match="sample_rate"):
