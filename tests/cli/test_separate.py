@@ -22,6 +22,7 @@ SMALL = {"filters": 16, "bottleneck_dim": 8, "hidden_dim": 8, "skip_dim": 8, "nu
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.keras"
+    keras.utils.set_random_seed(0)
     separator = ConvTasNet(num_repeats=1, **SMALL)
     separator.build((None, None))
     separator.save(path)
