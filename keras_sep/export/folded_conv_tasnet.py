@@ -77,7 +77,7 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
         for variable in layer.variables
     ]
     if keras.backend.backend() == "torch":
-        # Now: a graph of a GPU's work has no copies to it. TensorFlow's is only to be made.
+        # Once, and outside of what a GPU records; TensorFlow has them as constants of its graph.
         weights = [(variable, ops.convert_to_tensor(value)) for variable, value in weights]
 
     def with_weights(mixture):

@@ -38,7 +38,7 @@ class Replayed:
         with _LOCK, torch.cuda.device(self.device):
             is_known = shape in self._graphs
             recorded = self._graphs.pop(shape, None)
-            while len(self._graphs) >= _MOST_SHAPES:
+            if len(self._graphs) == _MOST_SHAPES:
                 del self._graphs[next(iter(self._graphs))]
             if not is_known:
                 self._graphs[shape] = None
