@@ -46,7 +46,7 @@ def folded(model, jit_compile):
         rows[:, _LINE - 1] = 1  # by which the blocks' first products add their bias
         sums = rows[:, _LINE : _LINE + num_columns]
         mean, scale = _statistics(features, bottleneck.epsilon)
-        sums[:, features_columns].addmm_(features, scale * bottleneck.kernel)
+        _add_product(sums[:, features_columns], features, bottleneck.kernel, scale)
         shift = features.new_zeros(num_columns)
         shift[features_columns] = bottleneck.shift(mean, scale)
         hidden = features.new_empty(frames + most_edges, tcn.hidden_dim)
@@ -90,13 +90,13 @@ class _Block:
         kernel = torch.cat([bias[None], weights.expand_kernel])
         y = hidden[reach : reach + frames]
         torch.mm(rows[:, _LINE - 1 : _LINE + dim], kernel, out=y)
-        z, kernel, added = self.between_products(hidden[: reach + frames + reach], outputs)
+        z, scale, added = self.between_products(hidden[: reach + frames + reach], outputs)
         columns = slice(0 if weights.residual_dim else dim, None)
-        sums[:, columns].addmm_(z, kernel)
+        _add_product(sums[:, columns], z, weights.product.kernel, scale)
         shift[columns] += added
 
     def between_products(self, hidden, outputs):
-        """What the second product takes, its kernel, and what is added after it to all frames.
+        """What the second product takes, its scale, and what is added after it to all frames.
 
         Args:
             hidden: `(reach + frames + reach, H)`, frames as the first product gives them.
@@ -196,9 +196,9 @@ def _convolution(y, outputs, zero, bias, scale, weights, taps, dilation, slopes)
 
 
 def _after(z, scale, product):
-    """Kernel and shift of the second product, given the scale of the norm before."""
-    mean, scale = _statistics(z, product.epsilon / scale.square())
-    return scale * product.kernel, product.shift(mean, scale)
+    """Scale and shift of the second product, given the scale of the norm before."""
+    mean, scale = _statistics(z, product.epsilon / scale**2)
+    return scale, product.shift(mean, scale)
 
 
 def _apply_masks(masks, features, activation):
@@ -209,9 +209,32 @@ def _prelu(x, slope):
     return torch.where(x > 0, x, slope * x)
 
 
+def _add_product(sums, x, kernel, scale):
+    """Adds `x @ (scale * kernel)`."""
+    if _waits_for_nothing(x):
+        sums.addmm_(x, kernel, alpha=float(scale))
+    else:
+        sums.addmm_(x, scale * kernel)
+
+
 def _statistics(x, epsilon):
-    """Mean and reciprocal standard deviation; the norm of a frame writes no squares to memory."""
-    mean = x.sum(1).sum() / x.numel()
-    mean_square = torch.linalg.vector_norm(x, dim=1).square().sum() / x.numel()
-    variance = (mean_square - mean.square()).clamp(min=0)
+    """Mean and reciprocal standard deviation; the norm of a frame writes no squares to memory.
+
+    Numbers where they can be, as small operations cost more; not of constant features or of such
+    as overflow, since numbers raise where tensors become infinite.
+    """
+    total, norms = x.sum(1).sum(), torch.linalg.vector_norm(x, dim=1)
+    squares = norms @ norms
+    if _waits_for_nothing(x):
+        mean = total.item() / x.numel()
+        variance = squares.item() / x.numel() - mean**2
+        if 0 < variance < float("inf"):
+            return mean, (variance + epsilon) ** -0.5
+    mean = total / x.numel()
+    variance = (squares / x.numel() - mean.square()).clamp(min=0)
     return mean, torch.rsqrt(variance + epsilon)
+
+
+def _waits_for_nothing(x):
+    """Whether what `x` holds is known as soon as it is asked for."""
+    return x.is_cpu and not torch.compiler.is_compiling()

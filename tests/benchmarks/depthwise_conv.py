@@ -82,9 +82,8 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
         from keras_sep.layers.depthwise_torch import columns
 
         forms["columns"] = columns
-    more = ("valid",) if rank == 2 else ()
     return layers | {
-        name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)
+        name: lambda x, kernel, form=form: form(x, kernel, strides, dilation)
         for name, form in forms.items()
     }
 
@@ -96,7 +95,13 @@ def measure(rank: int, kernels: list[int], dilations: list[int], repeats: int) -
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=SHAPES[rank]).astype("float32")
-    settings = [*itertools.product(kernels, (1,), dilations), *[(k, 2, 1) for k in kernels]]
+    # Taps further apart than an image is wide have nothing to see.
+    dilated = [
+        (taps, 1, dilation)
+        for taps, dilation in itertools.product(kernels, dilations)
+        if (taps - 1) * dilation < inputs.shape[1]
+    ]
+    settings = [*dilated, *[(taps, 2, 1) for taps in kernels]]
     for (mode, jit), (taps, strides, dilation) in itertools.product(
         MODES[keras.backend.backend()].items(), settings
     ):
@@ -190,14 +195,13 @@ def main():
     parser.add_argument("--backends", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--kernels", nargs="+", type=int, default=[3, 5, 7])
     parser.add_argument("--dilations", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64, 128])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/depthwise_conv.json"))
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        # Over images, dilations beyond a few pixels are not in use.
-        dilations = [d for d in arguments.dilations if arguments.child == 1 or d <= 4]
-        for row in measure(arguments.child, arguments.kernels, dilations, arguments.repeats):
+        settings = arguments.kernels, arguments.dilations, arguments.repeats
+        for row in measure(arguments.child, *settings):
             print(json.dumps(row), flush=True)
         return
 

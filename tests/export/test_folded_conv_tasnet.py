@@ -48,6 +48,17 @@ def test_any_length():
     assert_same(varied_model(), lengths[:1] if BACKEND == "jax" else lengths)
 
 
+def test_silence_and_overflow():
+    model = varied_model()
+    folded = array_function(model)
+    silence = np.zeros((1, 333), "float32")
+    np.testing.assert_allclose(folded(silence), ops.convert_to_numpy(model(silence)), atol=1e-6)
+    # Levels at which squares are infinite, or the sums are: no number of use, and no exception.
+    noise = np.random.default_rng(0).normal(size=(1, 333)).astype("float32")
+    for level in np.float32([1e20, 1e37]):
+        assert folded(level * noise).shape == (1, 2, 333)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
