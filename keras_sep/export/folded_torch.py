@@ -211,7 +211,7 @@ def _prelu(x, slope):
 
 def _add_product(sums, x, kernel, scale):
     """Adds `x @ (scale * kernel)`."""
-    if _waits_for_nothing(x):
+    if _can_be_read(x):
         sums.addmm_(x, kernel, alpha=float(scale))
     else:
         sums.addmm_(x, scale * kernel)
@@ -220,12 +220,12 @@ def _add_product(sums, x, kernel, scale):
 def _statistics(x, epsilon):
     """Mean and reciprocal standard deviation; the norm of a frame writes no squares to memory.
 
-    Numbers where they can be, as small operations cost more; not of constant features or of such
-    as overflow, since numbers raise where tensors become infinite.
+    Numbers where they can be, as small operations cost more. Not of features that overflow, and not
+    of constant ones, whose variance may be rounded below zero: numbers raise there.
     """
     total, norms = x.sum(1).sum(), torch.linalg.vector_norm(x, dim=1)
     squares = norms @ norms
-    if _waits_for_nothing(x):
+    if _can_be_read(x):
         mean = total.item() / x.numel()
         variance = squares.item() / x.numel() - mean**2
         if 0 < variance < float("inf"):
@@ -235,6 +235,7 @@ def _statistics(x, epsilon):
     return mean, torch.rsqrt(variance + epsilon)
 
 
-def _waits_for_nothing(x):
-    """Whether what `x` holds is known as soon as it is asked for."""
-    return x.is_cpu and not torch.compiler.is_compiling()
+def _can_be_read(x):
+    """Whether what `x` holds is there when it is asked for: on a CPU, and not while recording."""
+    recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return x.is_cpu and not recording

@@ -95,10 +95,8 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
-    if compiler_fuses():
-        padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
-        return fused_2d(padded, kernel, strides, dilation)
-    return native(inputs, kernel, strides, dilation, padding)
+    form = fused_2d if compiler_fuses() else native
+    return form(inputs, kernel, strides, dilation, padding)
 
 
 def halving_conv(inputs, kernel):

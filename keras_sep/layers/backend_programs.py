@@ -73,6 +73,20 @@ def _jax_options():
     return options
 
 
+def program(function: Callable, *arguments):
+    """`function(*arguments)`, tensors and then whole numbers, of a function with loops.
+
+    JAX compiles a loop at each call outside of a program, unless the loop is in one of its own. The
+    function is one of a module, or it would be new at each call too.
+    """
+    if keras.backend.backend() != "jax":
+        return function(*arguments)
+    import jax
+
+    numbers = [place for place, x in enumerate(arguments) if isinstance(x, int)]
+    return jax.jit(function, static_argnums=numbers)(*arguments)
+
+
 def barrier(inputs):
     """The inputs, which XLA neither simplifies nor moves together with what comes after."""
     if keras.backend.backend() == "jax":

@@ -9,8 +9,9 @@ and likewise over the rows and columns of images. `backend_forms` chooses among 
 
 from keras import ops
 
+from keras_sep.layers.backend_programs import program
 from keras_sep.layers.frame_sums import sum_over_frames
-from keras_sep.layers.padding import named_padding, pad
+from keras_sep.layers.padding import named_padding, output_size, pad, zeros
 
 
 def shifted(inputs, kernel, strides: int, dilation: int, bias=0):
@@ -63,61 +64,79 @@ def fused(inputs, kernel, strides: int, dilation: int):
     return convolve(inputs, kernel)
 
 
-def shifted_2d(inputs, kernel, strides: int, dilation: int):
+def shifted_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     """Sum of shifted multiply-adds, one per tap, that a compiler fuses into one pass."""
     taps = kernel.shape[0]
-    rows, columns = (
-        (size - dilation * (taps - 1) - 1) // strides * strides + 1
-        for size in ops.shape(inputs)[1:3]
+    height, width = (
+        output_size(n, taps, strides, dilation, padding) for n in ops.shape(inputs)[1:3]
     )
+    rows, columns = strides * (height - 1) + 1, strides * (width - 1) + 1
+    padded = pad(inputs, taps, strides, dilation, padding)
     return sum(
-        inputs[:, i : i + rows : strides, j : j + columns : strides]
+        padded[:, i : i + rows : strides, j : j + columns : strides]
         * kernel[i // dilation, j // dilation]
         for i in range(0, taps * dilation, dilation)
         for j in range(0, taps * dilation, dilation)
     )
 
 
-def fused_2d(inputs, kernel, strides: int, dilation: int):
+def fused_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     """`shifted_2d` with a gradient that a compiler fuses as well, see `fused`.
 
-    The gradient by the kernel is a loop over the taps, so that the gradient that comes in is
-    written to memory before it: XLA would compute what it comes from again for every tap, which
-    for 7×7 took two to seven times as long. Forward mode is refused here too.
+    Forward mode is refused here too.
     """
     reach = dilation * (kernel.shape[0] - 1)
 
     @ops.custom_gradient
     def convolve(inputs, kernel):
         def gradients(gradient):
-            batch, height, width, channels = ops.shape(gradient)
-            rows, columns = strides * (height - 1) + 1, strides * (width - 1) + 1
-            spread = gradient
-            if strides > 1:
-                between = ((0, 0), (0, 0), (0, strides - 1), (0, 0), (0, strides - 1), (0, 0))
-                spread = ops.pad(gradient[:, :, None, :, None], between)
-                spread = ops.reshape(spread, (-1, strides * height, strides * width, channels))
-                spread = spread[:, :rows, :columns]
-            around = (
-                (reach, size - covered)
-                for size, covered in zip(ops.shape(inputs)[1:3], (rows, columns), strict=True)
+            padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
+            by_kernel = program(_gradient_by_kernel, padded, gradient, kernel, strides, dilation)
+            spread = _spread(gradient, strides)
+            sizes, padded_sizes, covered = (ops.shape(x)[1:3] for x in (inputs, padded, spread))
+            around = [(reach, size - n) for size, n in zip(padded_sizes, covered, strict=True)]
+            spread = ops.pad(spread, ((0, 0), *around, (0, 0)))
+            by_padded = shifted_2d(spread, kernel[::-1, ::-1], 1, dilation, "valid")
+            rows, columns = (
+                slice(before, before + size)
+                for size in sizes
+                for before, _ in [zeros(size, kernel.shape[0], strides, dilation, padding)]
             )
-            padded = ops.pad(spread, ((0, 0), *around, (0, 0)))
-            by_inputs = shifted_2d(padded, kernel[::-1, ::-1], 1, dilation)
+            return by_padded[:, rows, columns], by_kernel
 
-            def by_tap(start):
-                corner, size = (0, start[0], start[1], 0), (batch, rows, columns, channels)
-                seen = ops.slice(inputs, corner, size)[:, ::strides, ::strides]
-                return sum_over_frames(ops.reshape(seen * gradient, (1, -1, channels)))
-
-            starts = range(0, reach + 1, dilation)
-            taps = ops.convert_to_tensor([(i, j) for i in starts for j in starts])
-            by_kernel = ops.map(by_tap, taps)
-            return by_inputs, ops.cast(ops.reshape(by_kernel, kernel.shape), kernel.dtype)
-
-        return shifted_2d(inputs, kernel, strides, dilation), gradients
+        return shifted_2d(inputs, kernel, strides, dilation, padding), gradients
 
     return convolve(inputs, kernel)
+
+
+def _gradient_by_kernel(padded, gradient, kernel, strides, dilation):
+    """In a loop over the taps, before which the arguments are written to memory.
+
+    XLA would compute what the gradient comes from again for every tap, and look for the padding's
+    zeros at each pixel of each. It takes barriers away before it fuses: with these in place of the
+    loop 7×7 taps took 5.9 s, and 0.1 by the loop.
+    """
+    batch, height, width, channels = ops.shape(gradient)
+    size = (batch, strides * (height - 1) + 1, strides * (width - 1) + 1, channels)
+
+    def by_tap(start):
+        seen = ops.slice(padded, (0, start[0], start[1], 0), size)[:, ::strides, ::strides]
+        return sum_over_frames(ops.reshape(seen * gradient, (1, -1, channels)))
+
+    starts = range(0, dilation * kernel.shape[0], dilation)
+    by_taps = ops.map(by_tap, ops.convert_to_tensor([(i, j) for i in starts for j in starts]))
+    return ops.cast(ops.reshape(by_taps, kernel.shape), kernel.dtype)
+
+
+def _spread(images, strides):
+    """Images with zeros between the pixels, which are `strides` apart then."""
+    if strides == 1:
+        return images
+    _, height, width, channels = ops.shape(images)
+    between = ((0, 0), (0, 0), (0, strides - 1), (0, 0), (0, strides - 1), (0, 0))
+    spread = ops.pad(images[:, :, None, :, None], between)
+    spread = ops.reshape(spread, (-1, strides * height, strides * width, channels))
+    return spread[:, : strides * (height - 1) + 1, : strides * (width - 1) + 1]
 
 
 def native(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):

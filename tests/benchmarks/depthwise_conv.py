@@ -82,8 +82,9 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
         from keras_sep.layers.depthwise_torch import columns
 
         forms["columns"] = columns
+    more = ("valid",) if rank == 2 else ()
     return layers | {
-        name: lambda x, kernel, form=form: form(x, kernel, strides, dilation)
+        name: lambda x, kernel, form=form: form(x, kernel, strides, dilation, *more)
         for name, form in forms.items()
     }
 
@@ -95,7 +96,7 @@ def measure(rank: int, kernels: list[int], dilations: list[int], repeats: int) -
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=SHAPES[rank]).astype("float32")
-    # Taps further apart than an image is wide have nothing to see.
+    # Without padding an image must have room for the kernel.
     dilated = [
         (taps, 1, dilation)
         for taps, dilation in itertools.product(kernels, dilations)

@@ -112,8 +112,8 @@ def set_allocator(contender):
 def _least(model, seconds, repeats):
     """The sum of each chunk's least time of some recordings, after a chunk to warm up.
 
-    A machine's speed changes within ten minutes of recording, and one chunk's least is as good as a
-    short recording's.
+    A machine's speed changes while it computes ten minutes of recording. Short recordings come more
+    often, as their least has more to choose from.
     """
     import numpy as np
 

@@ -5,23 +5,12 @@ import numpy as np
 import pytest
 import torch
 from keras import ops
-from numerics import BACKEND, gradients, layer_gradients, run
+from numerics import BACKEND, compiled_gradients, gradients, layer_gradients, run
 
 from keras_sep.layers import DepthwiseConv2D, depthwise_forms
-from keras_sep.layers.padding import pad
 
 RNG = np.random.default_rng(0)
-
-
-def shifted(inputs, kernel, strides, dilation, padding, form=depthwise_forms.shifted_2d):
-    return form(pad(inputs, kernel.shape[0], strides, dilation, padding), kernel, strides, dilation)
-
-
-def fused(*arguments):
-    return shifted(*arguments, form=depthwise_forms.fused_2d)
-
-
-FORMS = [depthwise_forms.native] + [fused] * (BACKEND != "torch")
+FORMS = [depthwise_forms.native] + [depthwise_forms.fused_2d] * (BACKEND != "torch")
 
 
 def normal(*shape):
@@ -111,6 +100,9 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
         (3, 1, 2, "valid"),
         (3, 2, 1, "torch"),
         (3, 2, 2, "same"),
+        (3, 2, 1, "keras"),
+        (4, 2, 1, "same"),
+        (5, 3, 1, "same"),
         (5, 2, 1, "torch"),
         (7, 2, 1, "same"),
     ],
@@ -123,17 +115,38 @@ def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, paddin
 
     expected, y = (
         run(lambda x, k, form=form: form(x, k, strides, dilation, padding), x, kernel)
-        for form in (shifted, form)
+        for form in (depthwise_forms.shifted_2d, form)
     )
     np.testing.assert_allclose(y, expected, atol=1e-5)
     cotangent = normal(*expected.shape)
+    # `fused_2d` is for XLA.
+    by_form = compiled_gradients if form is depthwise_forms.fused_2d else gradients
     pairs = zip(
-        gradients(product(form), x, kernel),
-        gradients(product(shifted), x, kernel),
+        by_form(product(form), x, kernel),
+        gradients(product(depthwise_forms.shifted_2d), x, kernel),
         strict=True,
     )
     for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="others compile no loop by itself")
+def test_gradients_outside_of_a_program_compile_once(monkeypatch):
+    import jax
+
+    calls, of_frames = [], depthwise_forms.sum_over_frames
+    monkeypatch.setattr(
+        depthwise_forms, "sum_over_frames", lambda x: calls.append(x.shape) or of_frames(x)
+    )
+    x, kernel = normal(1, 6, 11, 5), normal(3, 3, 5)
+
+    def value(kernel):
+        return ops.sum(depthwise_forms.fused_2d(x, kernel, 1, 1, "same"))
+
+    jax.grad(value)(kernel)
+    traced = len(calls)
+    jax.grad(value)(kernel)
+    assert len(calls) == traced > 0
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -164,7 +177,7 @@ def test_gradient_in_bfloat16(form, padding):
     """Against the gradient in float32 of the same, rounded, values."""
     arrays = normal(2, 9, 12, 3), normal(3, 3, 3)
     arrays = [ops.convert_to_numpy(ops.cast(ops.cast(a, "bfloat16"), "float32")) for a in arrays]
-    shape = run(lambda x, k: shifted(x, k, 1, 1, padding), *arrays).shape
+    shape = run(lambda x, k: depthwise_forms.shifted_2d(x, k, 1, 1, padding), *arrays).shape
     cotangent = normal(*shape)
 
     def product(form, dtype):
@@ -177,7 +190,7 @@ def test_gradient_in_bfloat16(form, padding):
 
     pairs = zip(
         gradients(product(form, "bfloat16"), *arrays),
-        gradients(product(shifted, "float32"), *arrays),
+        gradients(product(depthwise_forms.shifted_2d, "float32"), *arrays),
         strict=True,
     )
     for ours, expected in pairs:
