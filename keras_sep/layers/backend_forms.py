@@ -31,9 +31,9 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
 
     Whole layers, by how many times faster than Keras's, on 2 other cores, with AVX-512 (kernels 3,
     5 and 7 with dilations 1 to 128, and stride 2; without padding and with "same"; least and
-    median): JAX forward 38, 66, gradients 18, 40; TensorFlow XLA, in 17 of 27 cases, 26, 34 and 17,
-    35; TensorFlow's graph, where the operation is Keras's own, 0.84, 1.0 and 0.78, 0.99;
-    PyTorch 5.6, 7.8 and 1.7, 2.6.
+    median): JAX forward 35, 65, gradients 16, 46; TensorFlow XLA 19, 39 and 17, 35; TensorFlow's
+    graph, where the operation is Keras's own, 0.91, 1.0 and 0.81, 1.0; PyTorch 4.7, 6.5 and 1.4,
+    2.7.
 
     On an H100, kernels of 3 and 7, dilations 1 and 128, and stride 2, ms alike:
 
@@ -69,16 +69,15 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     PyTorch, V1's 13 depthwise convolutions forward, in the same batches: 10 ms native on
     channels-last memory, which Keras sees to, 25 ms on other memory, 40 ms shifted.
 
-    A training step of V1 with a quarter of the filters on 64 images of 32², mapped to 4²
-    (`tests/benchmarks/mobilenet_speed.py --alpha 0.25 --size 32 --output-stride 8 --batch-size 64`
-    times one like it, in the chosen form): JAX 58 ms `fused_2d`, 93 ms with `shifted_2d` in its
-    place; TensorFlow 63 and 107 ms with XLA, 86 ms native in the graph.
+    On 2 other cores, with AVX-512, training steps of V1 and of V3 large on 8 pictures of 224²,
+    before and after the gradient by the kernel was a loop over the taps: TensorFlow XLA 1.5 and
+    0.55 to 0.82 s, 0.92 and 0.40; JAX 0.62 to 0.72 and 0.45 to 0.67 s, 0.68 and 0.59.
 
-    Whole layers, by how many times faster than Keras's (8 maps of 56×56×128, kernels of 3, 5 and 7
-    with dilations 1 and 8, and stride 2; without padding and with "same"; least and median): JAX
-    forward 19, 28, gradients 3.5, 8; TensorFlow XLA 15, 28 and 1.2, 1.9. TensorFlow's graph and
-    PyTorch have Keras's own operation: 0.83 to 1.07 in the least and the median, with three
-    repeats.
+    Whole layers there, by how many times faster than Keras's (8 maps of 56×56×128, kernels of 3, 5
+    and 7 with the dilations with which they fit, and stride 2; without padding and with "same";
+    least and median): JAX forward 5.8, 22, gradients 6.4, 14; TensorFlow XLA 2.0, 33 and 10, 20.
+    TensorFlow's graph and PyTorch have Keras's own operation. PyTorch's is slow with dilations:
+    where a kernel leaves few outputs, shifted products take a third of its time.
 
     On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
 

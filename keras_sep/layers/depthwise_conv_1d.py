@@ -24,6 +24,8 @@ class DepthwiseConv1D(keras.layers.Layer):
     `new_frames` is `ceil(frames / strides)` for "same" and "causal". The kernel has the layout of
     `keras.layers.DepthwiseConv1D`: `(kernel_size, channels, 1)`.
 
+    JAX on a CPU has a gradient of reverse mode for it: `jax.jvp` refuses it.
+
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), section II-C, equation 8.
     """
 
