@@ -9,8 +9,8 @@
 - memory: by how much separating a recording with the bundled model raises the largest memory over
   that of the loaded model, in chunks of 4 to 60 s, and for 10 minutes and an hour.
 - lengths: seconds of computing a second of recording, by the bundled model and by the paper's best
-  configuration, whole up to 60 s and in the default chunks beyond, each chunk's least of a few;
-  "spread" is the most by the least, less one.
+  configuration, whole up to 60 s and in the default chunks beyond, by turns; "spread" is the most
+  by the least, less one.
 - bfloat16: the least SI-SNR of the bundled model's sources against those in float32.
 
 Recordings with the allocator's settings of the command line. One process a figure. Prints tables
@@ -93,11 +93,10 @@ def lengths(contender) -> dict:
     paper.build((None, None))
     with tempfile.TemporaryDirectory() as folder:
         paper.save(f"{folder}/paper.keras")
-        models = {"bundled": (None, 5), "paper's": (f"{folder}/paper.keras", 2)}
         return {
-            f"{name}, {seconds} s": _least(model, seconds, repeats + 20 // seconds)
-            for name, (model, repeats) in models.items()
-            for seconds in (*WHOLE, CHUNKED)
+            f"{name}, {seconds} s": time
+            for name, model in {"bundled": None, "paper's": f"{folder}/paper.keras"}.items()
+            for seconds, time in _by_length(model).items()
         }
 
 
@@ -109,26 +108,33 @@ def set_allocator(contender):
         keep_freed_memory()
 
 
-def _least(model, seconds, repeats):
-    """The sum of each chunk's least time of some recordings, after a chunk to warm up.
+def _by_length(model) -> dict:
+    """Mean seconds of computing a second, by seconds of recording.
 
-    A machine's speed changes while it computes ten minutes of recording. Short recordings come more
-    often, as their least has more to choose from.
+    The short recordings come between the chunks of the long one, as a machine's speed changes
+    within minutes.
     """
     import numpy as np
 
     from keras_sep.inference import Separator
 
-    waveform = np.random.default_rng(0).normal(size=seconds * RATE)
-    separator = Separator(model, **({"chunk_seconds": seconds} if seconds in WHOLE else {}))
-    separator.separate(waveform[: round(separator.chunk_seconds * RATE)])
-    recordings = []
-    for _ in range(repeats):
-        times = [time.perf_counter()]
-        for _ in separator.separate_blocks([waveform]):
-            times.append(time.perf_counter())
-        recordings.append(np.diff(times))
-    return float(np.min(recordings, axis=0).sum()) / seconds
+    noise = np.random.default_rng(0).normal(size=CHUNKED * RATE)
+    long = Separator(model)
+    short = {seconds: Separator(model, chunk_seconds=seconds) for seconds in WHOLE}
+    for separator in (long, *short.values()):
+        separator.separate(noise[: round(separator.chunk_seconds * RATE)])
+    times = {seconds: [] for seconds in (*WHOLE, CHUNKED)}
+    start = time.perf_counter()
+    for turn, _ in enumerate(long.separate_blocks([noise])):
+        times[CHUNKED].append(time.perf_counter() - start)
+        for seconds, separator in short.items():
+            if turn % -(-seconds // 16) == 0:
+                start = time.perf_counter()
+                separator.separate(noise[: seconds * RATE])
+                times[seconds].append((time.perf_counter() - start) / seconds)
+        start = time.perf_counter()
+    times[CHUNKED] = [sum(times[CHUNKED]) / CHUNKED]
+    return {seconds: float(np.mean(values)) for seconds, values in times.items()}
 
 
 def bfloat16(contender) -> dict:
