@@ -110,7 +110,10 @@ def fused_2d(inputs, kernel, strides: int, dilation: int, padding: str):
 
 
 def _gradient_by_kernel(padded, gradient, kernel, strides, dilation):
-    """In a loop over the taps, before which the arguments are written to memory.
+    """`(taps, taps, channels)`, in a loop over the taps, before which the arguments are written.
+
+    Of padded inputs `(batch, rows, columns, channels)` and the gradient by the outputs; the kernel
+    gives shape and dtype.
 
     XLA would compute what the gradient comes from again for every tap, and look for the padding's
     zeros at each pixel of each. It takes barriers away before it fuses: with these in place of the
