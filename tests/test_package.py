@@ -73,20 +73,16 @@ def test_every_subpackage_has_its_arrows():
 
 
 IMPORT = """
-import gc, json, sys, time
+import json, sys
 import keras
-
-gc.freeze()  # A collection of what Keras and its backend hold is not our time.
 
 def settings():
     return [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
             keras.config.dtype_policy().name, keras.config.backend()]
 
-before, modules, start = settings(), set(sys.modules), time.process_time()
+before, modules = settings(), set(sys.modules)
 import keras_sep
-seconds = time.process_time() - start
 print(json.dumps({
-    "seconds": seconds,
     "modules": sorted({name.split(".")[0] for name in set(sys.modules) - modules}),
     "changed": settings() != before,
 }))
@@ -94,15 +90,10 @@ print(json.dumps({
 
 
 def test_import_is_cheap_and_changes_nothing():
-    """At most 0.2 s beyond `import keras`; the best of five, as other programs run too."""
-    for _ in range(5):
-        child = subprocess.run(
-            [sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True
-        )
-        result = json.loads(child.stdout.splitlines()[-1])
-        if result["seconds"] <= 0.2:
-            break
-    assert result["seconds"] <= 0.2
-    heavy = BACKENDS | {"matplotlib", "soundfile", "soxr", "typer", "rich"}
-    assert not heavy & set(result["modules"])
+    """Beyond `import keras` it imports ourselves and what comes with Python."""
+    child = subprocess.run(
+        [sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True
+    )
+    result = json.loads(child.stdout.splitlines()[-1])
+    assert set(result["modules"]) - sys.stdlib_module_names == {"keras_sep"}
     assert not result["changed"]

@@ -109,10 +109,10 @@ def set_allocator(contender):
 
 
 def _by_length(model) -> dict:
-    """Mean seconds of computing a second, by seconds of recording.
+    """Seconds of computing a second, by seconds of recording.
 
-    The short recordings come between the chunks of the long one, as a machine's speed changes
-    within minutes.
+    After every chunk of the long recording come half as many seconds of each short one, as a
+    machine's speed changes within minutes.
     """
     import numpy as np
 
@@ -123,18 +123,20 @@ def _by_length(model) -> dict:
     short = {seconds: Separator(model, chunk_seconds=seconds) for seconds in WHOLE}
     for separator in (long, *short.values()):
         separator.separate(noise[: round(separator.chunk_seconds * RATE)])
-    times = {seconds: [] for seconds in (*WHOLE, CHUNKED)}
+    totals = dict.fromkeys((*WHOLE, CHUNKED), 0.0)
+    separated = dict.fromkeys(totals, 0)
     start = time.perf_counter()
-    for turn, _ in enumerate(long.separate_blocks([noise])):
-        times[CHUNKED].append(time.perf_counter() - start)
+    for sources in long.separate_blocks([noise]):
+        totals[CHUNKED] += time.perf_counter() - start
+        separated[CHUNKED] += sources.shape[-1] / RATE
         for seconds, separator in short.items():
-            if turn % -(-seconds // 16) == 0:
+            while separated[seconds] + seconds <= separated[CHUNKED] / 2:
                 start = time.perf_counter()
                 separator.separate(noise[: seconds * RATE])
-                times[seconds].append((time.perf_counter() - start) / seconds)
+                totals[seconds] += time.perf_counter() - start
+                separated[seconds] += seconds
         start = time.perf_counter()
-    times[CHUNKED] = [sum(times[CHUNKED]) / CHUNKED]
-    return {seconds: float(np.mean(values)) for seconds, values in times.items()}
+    return {seconds: totals[seconds] / separated[seconds] for seconds in totals}
 
 
 def bfloat16(contender) -> dict:

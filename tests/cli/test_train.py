@@ -54,14 +54,18 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """What models are compiled with; they run eagerly: XLA takes half a minute for each."""
+    """What models are compiled with; they run eagerly, but for JAX, which compiles every operation.
 
-    def compile_nothing(model, **kwargs):
+    XLA takes half a minute for each.
+    """
+
+    def compile_little(model, **kwargs):
         arguments.append(kwargs)
-        compile_model(model, **kwargs | {"jit_compile": False, "run_eagerly": True})
+        eager = keras.backend.backend() != "jax"
+        compile_model(model, **kwargs | {"jit_compile": not eager, "run_eagerly": eager})
 
     arguments, compile_model = [], keras.Model.compile
-    monkeypatch.setattr(keras.Model, "compile", compile_nothing)
+    monkeypatch.setattr(keras.Model, "compile", compile_little)
     return arguments
 
 
