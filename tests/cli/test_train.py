@@ -54,9 +54,9 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """What models are compiled with; they run eagerly, but for JAX, which compiles every operation.
+    """What models are compiled with; they run eagerly, as XLA takes half a minute for each.
 
-    XLA takes half a minute for each.
+    JAX would compile each operation then, which takes longer.
     """
 
     def compile_little(model, **kwargs):
