@@ -36,8 +36,12 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     - With `jit_compile` two passes remain between the products: one that reads the features for the
       first norm's sums, and one for all that follows; the masks are applied in one pass.
 
+    - In bfloat16 that is the dtype of features, products and convolutions; sums over features, and
+      what is computed of them, are float32.
+
     Args:
-        model: A built `ConvTasNet` in float32 with `normalization="global"`.
+        model: A built `ConvTasNet` in float32 or with the policy "mixed_bfloat16", and
+            `normalization="global"`.
         jit_compile: With PyTorch, compile what lies between the products by `torch.compile`, which
             on a CPU needs a C++ compiler (`g++`, or what `CXX` names). It takes about ten seconds
             at the first call, and again at the first of another length; not at later ones. On a
@@ -55,8 +59,8 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     """
     if not can_fold(model):
         raise ValueError(
-            'model must be a ConvTasNet in float32 with normalization="global", on TensorFlow or '
-            f"PyTorch, got {type(model).__name__} with dtype "
+            'model must be a ConvTasNet in float32 or bfloat16 with normalization="global", on '
+            f"TensorFlow or PyTorch, got {type(model).__name__} with dtype "
             f"{getattr(model, 'compute_dtype', None)} and normalization "
             f"{getattr(model, 'normalization', None)!r} on {keras.backend.backend()}"
         )
@@ -94,5 +98,5 @@ def can_fold(model) -> bool:
         keras.backend.backend() in ("tensorflow", "torch")
         and isinstance(model, ConvTasNet)
         and model.normalization == "global"
-        and model.compute_dtype == "float32"
+        and model.compute_dtype in ("float32", "bfloat16")
     )

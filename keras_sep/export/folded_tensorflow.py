@@ -1,4 +1,7 @@
-"""`fold_for_inference` as graphs of TensorFlow that are not compiled."""
+"""`fold_for_inference` as graphs of TensorFlow that are not compiled.
+
+Features have the model's dtype of computation; statistics, and what is computed of them, float32.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +26,7 @@ def folded(model):
             if skip is not None:
                 skips = skip if skips is None else skips + skip
         x = tf.nn.leaky_relu(x if skips is None else skips, slope.item())
-        masked = tf.stack([tf.nn.bias_add(tf.matmul(x, kernel), bias) for kernel, bias in masks])
+        masked = tf.stack([_product(x, kernel, bias) for kernel, bias in masks])
         masked = activate_masks(masked[None], tcn.mask_activation) * features
         return model.decoder(masked, length=samples)[0]
 
@@ -51,15 +54,17 @@ class _Block:
         # features are narrow.
         after = reach + (-frames) % dilation
         x = tf.pad(inputs, [(reach, after), (0, 0)])
-        y = tf.nn.bias_add(tf.matmul(x, weights.expand_kernel), weights.expand_bias)
+        y = _product(x, weights.expand_kernel, weights.expand_bias)
         y = tf.nn.leaky_relu(y, weights.slope)
         mean, scale = _statistics(y, weights.epsilon, slice(reach, reach + frames))
         edges = tf.concat([tf.range(reach), tf.range(reach + frames, reach + frames + after)], 0)
-        edge_values = tf.tile(weights.zero(mean, scale)[None], (reach + after, 1))
+        zero = tf.cast(weights.zero(mean, scale), y.dtype)
+        edge_values = tf.tile(zero[None], (reach + after, 1))
         # In place, where `tf.tensor_scatter_nd_update` copies all rows: besides the statistics,
         # which these values wait for and which leave these rows out, nothing reads y.
         y = tf.raw_ops.InplaceUpdate(x=y, i=edges, v=edge_values)
-        y = tf.nn.bias_add(self.depthwise(y), weights.depthwise_bias(mean, scale))
+        bias = tf.cast(weights.depthwise_bias(mean, scale), y.dtype)
+        y = tf.nn.bias_add(self.depthwise(y), bias)
         y = tf.reshape(tf.nn.leaky_relu(y, weights.conv_slope), (-1, y.shape[-1]))[:frames]
         statistics = _statistics(y, weights.product.epsilon / tf.square(scale))
         outputs = _normalized_product(y, weights.product, *statistics)
@@ -71,6 +76,7 @@ class _Block:
         """Frames in rows of `dilation`, filtered across the rows: `(1, rows, dilation, H)`."""
         rows = tf.reshape(y, (1, -1, self.weights.dilation, y.shape[-1]))
         kernel = self.weights.depthwise_kernel[:, None, :, None]
+        kernel = tf.cast(kernel, y.dtype)
         return tf.nn.depthwise_conv2d(rows, kernel, strides=(1, 1, 1, 1), padding="VALID")
 
 
@@ -81,17 +87,22 @@ def _constant(array: np.ndarray) -> np.ndarray:
 
 def _normalized_product(x, product, mean, scale):
     """`dense(norm(x))`, given the statistics of x."""
-    return tf.nn.bias_add(tf.matmul(x, scale * product.kernel), product.shift(mean, scale))
+    return _product(x, scale * product.kernel, product.shift(mean, scale))
+
+
+def _product(x, kernel, bias):
+    """In the dtype of x."""
+    return tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
 
 
 def _statistics(x, epsilon, frames=slice(None)):
-    """Mean of these frames and reciprocal standard deviation.
+    """Mean of these frames and reciprocal standard deviation, float32.
 
     From the sums over the channels of each frame, of the features and of their squares, which run
     on all cores; the norm of a frame writes no squares to memory.
     """
-    sums = tf.reduce_sum(x, 1)[frames]
-    norms = tf.math.reduce_euclidean_norm(x, 1)[frames]
+    sums = tf.cast(tf.reduce_sum(x, 1)[frames], "float32")
+    norms = tf.cast(tf.math.reduce_euclidean_norm(x, 1)[frames], "float32")
     count = tf.cast(tf.size(sums), "float32") * x.shape[-1]
     mean = tf.reduce_sum(sums) / count
     variance = tf.maximum(tf.reduce_sum(tf.square(norms)) / count - tf.square(mean), 0.0)

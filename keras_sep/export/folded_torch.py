@@ -1,4 +1,8 @@
-"""`fold_for_inference` as PyTorch's operations, in place where they can, or in compiled loops."""
+"""`fold_for_inference` as PyTorch's operations, in place where they can, or in compiled loops.
+
+Features and the kernels of products have the model's dtype of computation; sums over features, and
+what is computed of them, are float32.
+"""
 
 import functools
 import inspect
@@ -14,9 +18,9 @@ from keras_sep.export.folded_weights import FoldedBlock, FoldedProduct, mask_pro
 from keras_sep.export.replayed_torch import Replayed
 from keras_sep.layers.temporal_conv_net import activate_masks
 
-# Numbers in a cache line: features begin at the second, so that products write whole ones; the
+# Bytes of a cache line: features begin at the second, so that products write whole ones; the
 # column of ones, which products only read, ends the first.
-_LINE = 16
+_LINE = 64
 
 
 def folded(model, jit_compile):
@@ -24,6 +28,8 @@ def folded(model, jit_compile):
     tcn = model.separator
     bottleneck = FoldedProduct(tcn.norm, tcn.bottleneck, ops.convert_to_tensor)
     device = bottleneck.kernel.device
+    dtype = getattr(torch, tcn.compute_dtype)
+    line = _LINE // dtype.itemsize
     block_class, apply_masks = _Block, _apply_masks
     if jit_compile:
         compiler = _compiler(device)
@@ -36,27 +42,27 @@ def folded(model, jit_compile):
     num_columns = tcn.bottleneck_dim + (tcn.skip_dim or 0)
     (slope,) = values(tcn.prelu.alpha)
     masks = [
-        (ops.convert_to_tensor(kernel.copy()), ops.convert_to_tensor(bias))
-        for kernel, bias in mask_products(tcn)
+        [ops.convert_to_tensor(array.copy()).to(dtype) for array in kernel_and_bias]
+        for kernel_and_bias in mask_products(tcn)
     ]
 
     def separate_one(features, samples):
         frames, filters = features.shape
-        rows = features.new_zeros(frames, _LINE + -(-num_columns // _LINE) * _LINE)
-        rows[:, _LINE - 1] = 1  # by which the blocks' first products add their bias
-        sums = rows[:, _LINE : _LINE + num_columns]
+        rows = features.new_zeros(frames, line + -(-num_columns // line) * line)
+        rows[:, line - 1] = 1  # by which the blocks' first products add their bias
+        inputs, sums = rows[:, line - 1 :], rows[:, line : line + num_columns]
         mean, scale = _statistics(features, bottleneck.epsilon)
         _add_product(sums[:, features_columns], features, bottleneck.kernel, scale)
-        shift = features.new_zeros(num_columns)
+        shift = features.new_zeros(num_columns, dtype=torch.float32)
         shift[features_columns] = bottleneck.shift(mean, scale)
         hidden = features.new_empty(frames + most_edges, tcn.hidden_dim)
         outputs = features.new_empty(frames, tcn.hidden_dim) if jit_compile else None
         for block in blocks:
-            block(rows, sums, shift, hidden, outputs)
+            block(inputs, sums, shift, hidden, outputs)
         x = functional.leaky_relu_(sums[:, head_columns] + shift[head_columns], slope.item())
         masked = features.new_empty(1, len(masks), frames, filters)
         for source, (kernel, bias) in enumerate(masks):
-            torch.addmm(bias, x, kernel, out=masked[0, source])
+            torch.addmm(bias, x.to(dtype), kernel, out=masked[0, source])
         return model.decoder(apply_masks(masked, features, tcn.mask_activation), length=samples)
 
     @torch.no_grad()
@@ -71,8 +77,8 @@ class _Block:
     """A `TemporalBlock`, which adds its outputs to what the blocks before gave.
 
     Call arguments:
-        rows: `(frames, columns)`, with a column of ones before those of `sums`.
-        sums: The view `(frames, B + Sc)` of `rows`. Features and skips are `sums + shift`. Written.
+        inputs: `(frames, 1 + B or more)`, ones before the columns of `sums`, in the same memory.
+        sums: `(frames, B + Sc)`. Features and skips are `sums + shift`. Written.
         shift: `(B + Sc,)`, what norms added to all frames, without a pass over them. Written.
         hidden: Room for `(frames + 2 · reach, H)` features, or more. Written.
         outputs: Room for `(frames, H)` features where the block is compiled. Written.
@@ -83,13 +89,13 @@ class _Block:
         kernel = self.weights.depthwise_kernel.T[:, None, :, None]
         self.depthwise_kernel = ops.convert_to_tensor(kernel.copy())
 
-    def __call__(self, rows, sums, shift, hidden, outputs):
+    def __call__(self, inputs, sums, shift, hidden, outputs):
         weights, reach = self.weights, self.weights.reach
-        frames, dim = len(rows), len(weights.expand_kernel)
+        frames, dim = len(inputs), len(weights.expand_kernel)
         bias = torch.addmv(weights.expand_bias, weights.expand_kernel.t(), shift[:dim])
         kernel = torch.cat([bias[None], weights.expand_kernel])
         y = hidden[reach : reach + frames]
-        torch.mm(rows[:, _LINE - 1 : _LINE + dim], kernel, out=y)
+        torch.mm(inputs[:, : 1 + dim], kernel.to(y.dtype), out=y)
         z, scale, added = self.between_products(hidden[: reach + frames + reach], outputs)
         columns = slice(0 if weights.residual_dim else dim, None)
         _add_product(sums[:, columns], z, weights.product.kernel, scale)
@@ -119,8 +125,8 @@ class _Block:
         channels = hidden.shape[1]
         outputs = functional.conv2d(
             hidden.reshape(1, -1, 1, channels).permute(0, 3, 1, 2),
-            self.depthwise_kernel,
-            bias,
+            self.depthwise_kernel.to(hidden.dtype),
+            bias.to(hidden.dtype),
             dilation=(self.weights.dilation, 1),
             groups=channels,
         )
@@ -177,7 +183,7 @@ def _compiled_block_class(compiler):
 
 def _before_convolution(y, weights, slopes):
     """What stands for zeros beside the frames, bias of the convolution, and its norm's scale."""
-    mean, scale = _statistics(_prelu(y, slopes[0]), weights.epsilon)
+    mean, scale = _statistics(_prelu(y.float(), slopes[0]), weights.epsilon)
     return weights.zero(mean, scale), weights.depthwise_bias(mean, scale), scale
 
 
@@ -188,7 +194,7 @@ def _convolution(y, outputs, zero, bias, scale, weights, taps, dilation, slopes)
     for place, kernel in enumerate(taps, -(len(taps) // 2)):
         source = torch.arange(frames, device=y.device) + place * dilation
         inside = (source >= 0) & (source < frames)
-        features = _prelu(y[source.clamp(0, frames - 1)], slopes[0])
+        features = _prelu(y[source.clamp(0, frames - 1)].float(), slopes[0])
         z = z + torch.where(inside[:, None], features, zero) * kernel
     z = _prelu(z, slopes[1])
     outputs.copy_(z)
@@ -212,18 +218,19 @@ def _prelu(x, slope):
 def _add_product(sums, x, kernel, scale):
     """Adds `x @ (scale * kernel)`."""
     if _can_be_read(x):
-        sums.addmm_(x, kernel, alpha=float(scale))
+        sums.addmm_(x, kernel.to(x.dtype), alpha=float(scale))
     else:
-        sums.addmm_(x, scale * kernel)
+        sums.addmm_(x, (scale * kernel).to(x.dtype))
 
 
 def _statistics(x, epsilon):
-    """Mean and reciprocal standard deviation; the norm of a frame writes no squares to memory.
+    """Mean and reciprocal standard deviation, by norms of frames, which write no squares to memory.
 
     Numbers where they can be, as small operations cost more. Not of features that overflow, and not
     of constant ones, whose variance may be rounded below zero: numbers raise there.
     """
-    total, norms = x.sum(1).sum(), torch.linalg.vector_norm(x, dim=1)
+    total = x.sum(1).sum(dtype=torch.float32)
+    norms = torch.linalg.vector_norm(x, dim=1).float()
     squares = norms @ norms
     if _can_be_read(x):
         mean = total.item() / x.numel()

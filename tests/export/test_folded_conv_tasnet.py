@@ -133,6 +133,24 @@ def test_has_the_weights_of_its_time(jit_compile):
     assert is_same == (BACKEND != "jax")  # There they are arguments of each call.
 
 
+@pytest.mark.parametrize("arguments", [{}, {"skip_dim": None}, {"mask_activation": "softmax"}])
+@pytest.mark.parametrize("jit_compile", [False, True] if BACKEND == "torch" else [False])
+def test_bfloat16(jit_compile, arguments):
+    """Within 2 % of float32, by numbers of 8 bits; Keras's own pass comes to 37 to 42 dB."""
+    exact = varied_model(**arguments)
+    rough = varied_model(dtype="mixed_bfloat16", **arguments)
+    folded = array_function(rough, jit_compile)
+    assert can_fold(rough) == (BACKEND != "jax")
+    rng = np.random.default_rng(1)
+    for samples in (64, 1000):
+        mixture = (rng.normal(size=(3, samples)) * [[1e-3], [1], [50]]).astype("float32")
+        expected = ops.convert_to_numpy(exact(mixture))
+        sources = folded(mixture)
+        assert sources.dtype == "float32"
+        error = np.square(sources - expected).sum((1, 2)) / np.square(expected).sum((1, 2))
+        assert (-10 * np.log10(error) > 34).all(), samples
+
+
 def test_other_models_are_refused():
     if BACKEND == "jax":
         with pytest.raises(ValueError, match=r"on TensorFlow or PyTorch, .* on jax"):
@@ -146,8 +164,8 @@ def test_other_models_are_refused():
     if BACKEND != "jax":  # which compiles any model
         with pytest.raises(ValueError, match="normalization 'cumulative'"):
             array_function(causal, jit_compile=True)
-    with pytest.raises(ValueError, match="dtype bfloat16"):
-        fold_for_inference(varied_model(dtype="mixed_bfloat16"))
+    with pytest.raises(ValueError, match="dtype float16"):
+        fold_for_inference(varied_model(dtype="mixed_float16"))
 
 
 def test_what_is_not_folded_goes_through_keras():

@@ -108,6 +108,15 @@ def test_loaded_separator(model, exported):
     np.testing.assert_allclose(loaded(mixture), expected, atol=1e-5)
 
 
+def test_bfloat16(tmp_path):
+    model = small_model(dtype="mixed_bfloat16")
+    loaded = load_saved_model(export_saved_model(model, tmp_path / "1"))
+    mixture = np.random.default_rng(1).normal(size=(2, 321)).astype("float32")
+    sources, expected = np.asarray(loaded(mixture)), keras.ops.convert_to_numpy(model(mixture))
+    assert sources.dtype == "float32"
+    np.testing.assert_allclose(sources, expected, atol=0.03 * np.abs(expected).max())
+
+
 # Runs streams by the signatures alone, without this package.
 STREAM = """
 import sys
