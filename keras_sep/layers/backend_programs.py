@@ -42,8 +42,8 @@ def compiled(model: keras.Model, function: Callable, record: bool = False) -> Ca
 
     # Once: a model goes through all its layers for them, for half a millisecond.
     variables = model.variables
-    # By JAX's own options 4 s by the paper's best take 0.21 s in bfloat16, and 0.36 by ours (2 cores
-    # with AVX512-BF16).
+    # In bfloat16 4 s by the paper's best take 0.21 s as JAX does it by itself, and 0.36 with our
+    # options (2 cores with AVX512-BF16).
     options = None if model.compute_dtype == "bfloat16" else _jax_options()
 
     @partial(jax.jit, compiler_options=options)

@@ -60,8 +60,11 @@ TRAINING = {
 # Ratios are to torchaudio in bfloat16.
 BFLOAT16 = {
     "torchaudio": "torch",
+    "torchaudio, torch.compile": "torch",
     "PyTorch": "torch",
+    "PyTorch, torch.compile": "torch",
     "TensorFlow": "tensorflow",
+    "TensorFlow, SavedModel": "tensorflow",
     "JAX": "jax",
 }
 TASKS = {
