@@ -94,6 +94,10 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
+    if keras.backend.backend() == "torch" and on_cpu():
+        from keras_sep.layers.depthwise_torch import images
+
+        return images(inputs, kernel, strides, dilation, padding)
     form = fused_2d if compiler_fuses() else native
     return form(inputs, kernel, strides, dilation, padding)
 

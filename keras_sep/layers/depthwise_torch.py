@@ -1,13 +1,15 @@
-"""Depthwise convolutions of frames as PyTorch runs them fastest on a CPU.
+"""Depthwise convolutions as PyTorch runs them fastest on a CPU.
 
 On a GPU `global_norm_torch` alone takes them.
 """
+
+import itertools
 
 import torch
 from torch.nn import functional
 
 from keras_sep.layers.depthwise_forms import shifted
-from keras_sep.layers.padding import pad, zeros
+from keras_sep.layers.padding import output_size, pad, zeros
 
 
 def columns(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
@@ -79,12 +81,83 @@ class _Columns(torch.autograd.Function):
         return by_inputs, torch.stack(by_tap), None, None, None
 
 
-def meeting_frames(frames: int, new_frames: int, taps: int, dilation: int, before: int) -> list:
+def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
+    """PyTorch's own convolution, without the copies of the inputs that Keras makes for it.
+
+    It is slow of zeros that it puts around dilated taps itself, and its gradients are with wide
+    dilations; where taps are an eighth of an image apart, each adds what it sees to the outputs.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(taps, taps, channels)`.
+        strides: Pixels from one output to the next.
+        dilation: Pixels from one tap to the next.
+        padding: As `keras_sep.layers.padding` names it.
+
+    Returns: `(batch, new_height, new_width, channels)`.
+    """
+    # Sums of a few bits would be rounded for each tap.
+    if 8 * dilation >= min(inputs.shape[1:3]) and dilation > 1 and inputs.dtype.itemsize >= 4:
+        return _Taps.apply(inputs, kernel, strides, dilation, padding)
+    rows, columns = (
+        zeros(size, len(kernel), strides, dilation, padding) for size in inputs.shape[1:3]
+    )
+    around = rows[0], columns[0]
+    if dilation > 1 or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
+        inputs, around = functional.pad(inputs, (0, 0, *columns, *rows)), (0, 0)
+    outputs = functional.conv2d(
+        inputs.contiguous().permute(0, 3, 1, 2),
+        kernel.permute(2, 0, 1)[:, None].contiguous(),
+        stride=strides,
+        padding=around,
+        dilation=dilation,
+        groups=inputs.shape[3],
+    )
+    return outputs.permute(0, 2, 3, 1)
+
+
+class _Taps(torch.autograd.Function):
+    @staticmethod
+    def forward(context, inputs, kernel, strides, dilation, padding):
+        context.save_for_backward(inputs, kernel)
+        batch, *sizes, channels = inputs.shape
+        arguments = (len(kernel), strides, dilation, padding)
+        new_sizes = [output_size(size, *arguments) for size in sizes]
+        by_axis = [
+            meeting_frames(size, new, len(kernel), dilation, zeros(size, *arguments)[0], strides)
+            for size, new in zip(sizes, new_sizes, strict=True)
+        ]
+        context.places = [
+            ((slice(None), *inside), (slice(None), *outside))
+            for inside, outside in (
+                zip(*slices, strict=True) for slices in itertools.product(*by_axis)
+            )
+        ]
+        outputs = inputs.new_zeros(batch, *new_sizes, channels)
+        for (inside, outside), tap in zip(context.places, kernel.flatten(0, 1), strict=True):
+            outputs[outside].addcmul_(inputs[inside], tap)
+        return outputs
+
+    @staticmethod
+    def backward(context, gradient):
+        inputs, kernel = context.saved_tensors
+        by_inputs, by_taps = torch.zeros_like(inputs), []
+        for (inside, outside), tap in zip(context.places, kernel.flatten(0, 1), strict=True):
+            by_inputs[inside].addcmul_(gradient[outside], tap)
+            by_tap = torch.linalg.vecdot(inputs[inside], gradient[outside], dim=1)
+            by_taps.append(by_tap.sum((0, 1)))
+        return by_inputs, torch.stack(by_taps).reshape(kernel.shape), None, None, None
+
+
+def meeting_frames(
+    frames: int, new_frames: int, taps: int, dilation: int, before: int, strides: int = 1
+) -> list:
     """For each tap, slices of the inputs that it sees and of the outputs that see them."""
     slices = []
     for shift in range(-before, dilation * taps - before, dilation):
-        # An output sees the input so many frames later.
-        start = max(0, -shift)
-        end = max(min(new_frames, frames - shift), start)
-        slices.append((slice(start + shift, end + shift), slice(start, end)))
+        # Output t sees input strides · t + shift.
+        start = max(0, -(shift // strides))
+        end = max(min(new_frames, -((shift - frames) // strides)), start)
+        first = strides * start + shift
+        slices.append((slice(first, first + strides * (end - start), strides), slice(start, end)))
     return slices

@@ -10,7 +10,12 @@ from numerics import BACKEND, compiled_gradients, gradients, layer_gradients, ru
 from keras_sep.layers import DepthwiseConv2D, depthwise_forms
 
 RNG = np.random.default_rng(0)
-FORMS = [depthwise_forms.native] + [depthwise_forms.fused_2d] * (BACKEND != "torch")
+if BACKEND == "torch":
+    from keras_sep.layers.depthwise_torch import images
+
+    FORMS = [depthwise_forms.native, images]
+else:
+    FORMS = [depthwise_forms.native, depthwise_forms.fused_2d]
 
 
 def normal(*shape):
@@ -93,7 +98,10 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
 @pytest.mark.parametrize(
     ("taps", "strides", "dilation", "padding"),
     [
+        # PyTorch's form has a convolution for dilations of 1 and 2 here, and takes others by taps.
         *((3, 1, 2**i, "same") for i in range(5)),
+        (3, 1, 3, "torch"),
+        (3, 1, 8, "valid"),
         *((5, 1, 2**i, "torch") for i in range(4)),
         *((7, 1, 2**i, "same") for i in range(4)),
         (4, 1, 1, "same"),
@@ -108,7 +116,7 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
     ],
 )
 def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, padding):
-    x, kernel = normal(2, 9, 12, 3), normal(taps, taps, 3)
+    x, kernel = normal(1, 18, 17, 3), normal(taps, taps, 3)
 
     def product(form):
         return lambda x, k: ops.sum(ops.multiply(form(x, k, strides, dilation, padding), cotangent))
@@ -128,6 +136,16 @@ def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, paddin
     )
     for ours, theirs in pairs:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
+@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (1, 2), (2, 3)])
+def test_second_derivatives(strides, dilation):
+    x, kernel = (torch.tensor(normal(*shape)).double() for shape in ((1, 7, 8, 2), (3, 3, 2)))
+    arguments = x.requires_grad_(), kernel.requires_grad_()
+    assert torch.autograd.gradgradcheck(
+        lambda x, kernel: images(x, kernel, strides, dilation, "same"), arguments
+    )
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="others compile no loop by itself")
