@@ -50,7 +50,7 @@ def test_backends_are_imported_in_few_places_only():
         places = (
             "layers/backend_forms.py",
             "layers/backend_programs.py",
-            "layers/depthwise_torch.py",
+            "layers/convolutions_torch.py",
             "layers/global_norm_torch.py",
             "convert/files.py",
         )

@@ -10,7 +10,7 @@ from keras import ops
 from keras_sep.layers import convolution_forms, frame_sums
 from keras_sep.layers.backend_programs import on_cpu
 from keras_sep.layers.depthwise_forms import fused, fused_2d, native
-from keras_sep.layers.padding import pad
+from keras_sep.layers.padding import named_padding, pad
 
 
 def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
@@ -55,7 +55,7 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
         padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
         return fused(padded, kernel, strides, dilation)
     if backend == "torch" and on_cpu():
-        from keras_sep.layers.depthwise_torch import columns
+        from keras_sep.layers.convolutions_torch import columns
 
         return columns(inputs, kernel, strides, dilation, padding)
     return native(inputs, kernel, strides, dilation, padding)
@@ -95,11 +95,39 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     Returns: `(batch, new_height, new_width, channels)`.
     """
     if keras.backend.backend() == "torch" and on_cpu():
-        from keras_sep.layers.depthwise_torch import images
+        from keras_sep.layers.convolutions_torch import images
 
         return images(inputs, kernel, strides, dilation, padding)
     form = fused_2d if compiler_fuses() else native
     return form(inputs, kernel, strides, dilation, padding)
+
+
+def convolution_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
+    """Convolution of images.
+
+    On 2 cores with AVX-512 PyTorch's takes 5 to 11 ms for 32 images of 32×32×64, 64 filters of 3×3,
+    or of 4×4 with strides of 2, forward and 17 to 37 with gradients; through Keras 9 to 15 and 33
+    to 44.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(taps, taps, channels / groups, filters)`.
+        strides: Pixels from one output to the next.
+        dilation: Pixels from one tap to the next.
+        padding: "valid", "same", "torch" or "keras", see `keras_sep.layers.padding`.
+
+    Returns: `(batch, new_height, new_width, filters)`.
+    """
+    if keras.backend.backend() == "torch" and on_cpu():
+        from keras_sep.layers import convolutions_torch
+
+        kernel = ops.convert_to_tensor(kernel)
+        return convolutions_torch.convolution_2d(inputs, kernel, strides, dilation, padding)
+    arguments = (kernel.shape[0], strides, dilation, padding)
+    padding = named_padding(*arguments)
+    if padding not in ("same", "valid"):
+        inputs, padding = pad(inputs, *arguments), "valid"
+    return ops.conv(inputs, kernel, strides, padding, "channels_last", dilation)
 
 
 def halving_conv(inputs, kernel):
@@ -114,7 +142,7 @@ def halving_conv(inputs, kernel):
     is_even = all(isinstance(size, int) and size % 2 == 0 for size in inputs.shape[1:3])
     if is_even and compiler_fuses():
         return convolution_forms.halving(inputs, kernel)
-    return ops.conv(inputs, kernel, 2, "same", "channels_last")
+    return convolution_2d(inputs, kernel, 2, padding="same")
 
 
 def doubling_conv(inputs, kernel):

@@ -11,14 +11,21 @@ from keras_sep.layers.convolution_forms import pointwise
 
 @keras.saving.register_keras_serializable(package="keras_sep")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, faster where the kernel is 1×1, or 4×4 with strides of 2."""
+    """`keras.layers.Conv2D`, faster where the kernel is 1×1, or 4×4 with strides of 2.
+
+    With PyTorch on a CPU also where kernel, strides and dilation are the same along both axes.
+    """
 
     def convolution_op(self, inputs, kernel):
         if _is_plain(self, 1, 1):
             return pointwise(inputs, kernel[0, 0])
         if _is_plain(self, 4, 2):
             return backend_forms.halving_conv(inputs, kernel)
-        return super().convolution_op(inputs, kernel)
+        numbers = self.kernel_size, self.strides, self.dilation_rate
+        if self.data_format != "channels_last" or any(x != y for x, y in numbers):
+            return super().convolution_op(inputs, kernel)
+        strides, dilation = self.strides[0], self.dilation_rate[0]
+        return backend_forms.convolution_2d(inputs, kernel, strides, dilation, self.padding)
 
 
 @keras.saving.register_keras_serializable(package="keras_sep")

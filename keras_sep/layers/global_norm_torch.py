@@ -13,7 +13,7 @@ import torch
 from keras import ops
 from torch.nn import functional
 
-from keras_sep.layers.depthwise_torch import convolution, meeting_frames
+from keras_sep.layers.convolutions_torch import convolution, meeting_frames
 from keras_sep.layers.global_norm_forms import through_statistics
 
 

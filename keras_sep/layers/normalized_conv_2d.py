@@ -6,7 +6,7 @@ from keras import ops
 from keras_sep.layers import backend_forms
 from keras_sep.layers.arguments import check_at_least_one
 from keras_sep.layers.convolution_forms import pointwise
-from keras_sep.layers.padding import check_padding, named_padding, output_size, pad
+from keras_sep.layers.padding import check_padding, output_size
 
 
 class NormalizedConv2D(keras.layers.Layer):
@@ -96,15 +96,12 @@ class NormalizedConv2D(keras.layers.Layer):
 
     def _convolve(self, inputs, kernel):
         kernel = ops.cast(kernel, self.compute_dtype)
-        arguments = (self.kernel_size, self.strides, self.dilation_rate, self.padding)
+        arguments = (self.strides, self.dilation_rate, self.padding)
         if self.filters is None:
-            return backend_forms.fastest_2d(inputs, kernel[..., 0], *arguments[1:])
+            return backend_forms.fastest_2d(inputs, kernel[..., 0], *arguments)
         if self.kernel_size == self.strides == 1:
             return pointwise(inputs, kernel[0, 0])
-        padding = named_padding(*arguments)
-        if padding != "same":
-            inputs, padding = pad(inputs, *arguments), "valid"
-        return ops.conv(inputs, kernel, self.strides, padding, "channels_last", self.dilation_rate)
+        return backend_forms.convolution_2d(inputs, kernel, *arguments)
 
     def compute_output_shape(self, input_shape):
         batch, *sizes, channels = input_shape

@@ -79,7 +79,7 @@ def contenders(rank: int, taps: int, strides: int, dilation: int, inputs) -> dic
     if keras.backend.backend() != "torch":
         forms["fused"] = getattr(depthwise_forms, f"fused{suffix}")
     elif rank == 1:
-        from keras_sep.layers.depthwise_torch import columns
+        from keras_sep.layers.convolutions_torch import columns
 
         forms["columns"] = columns
     more = ("valid",) if rank == 2 else ()

@@ -11,7 +11,7 @@ from keras_sep.layers import DepthwiseConv1D, backend_forms, depthwise_forms
 RNG = np.random.default_rng(0)
 FORMS = [depthwise_forms.shifted, depthwise_forms.native]
 if BACKEND == "torch":
-    from keras_sep.layers.depthwise_torch import columns
+    from keras_sep.layers.convolutions_torch import columns
 
     FORMS.append(columns)
 else:

@@ -11,7 +11,7 @@ from keras_sep.layers import DepthwiseConv2D, depthwise_forms
 
 RNG = np.random.default_rng(0)
 if BACKEND == "torch":
-    from keras_sep.layers.depthwise_torch import images
+    from keras_sep.layers.convolutions_torch import images
 
     FORMS = [depthwise_forms.native, images]
 else:

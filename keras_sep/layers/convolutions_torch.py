@@ -1,4 +1,4 @@
-"""Depthwise convolutions as PyTorch runs them fastest on a CPU.
+"""Convolutions as PyTorch runs them fastest on a CPU.
 
 On a GPU `global_norm_torch` alone takes them.
 """
@@ -13,7 +13,7 @@ from keras_sep.layers.padding import output_size, pad, zeros
 
 
 def columns(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """PyTorch's own convolution, on images one pixel wide in channels-last memory.
+    """Depthwise: PyTorch's own convolution, on images one pixel wide in channels-last memory.
 
     The gradient by the inputs is the same convolution of the outputs' gradient, with the kernel
     reversed; the one by the kernel is a sum of products for each tap. PyTorch's own are slower,
@@ -81,11 +81,40 @@ class _Columns(torch.autograd.Function):
         return by_inputs, torch.stack(by_tap), None, None, None
 
 
-def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """PyTorch's own convolution, without the copies of the inputs that Keras makes for it.
+def convolution_2d(inputs, kernel, strides: int, dilation: int, padding: str):
+    """PyTorch's own, in channels-last memory, without the copies of the inputs that Keras makes.
 
-    It is slow of zeros that it puts around dilated taps itself, and its gradients are with wide
-    dilations; where taps are an eighth of an image apart, each adds what it sees to the outputs.
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(taps, taps, channels / groups, filters)`.
+        strides: Pixels from one output to the next.
+        dilation: Pixels from one tap to the next.
+        padding: As `keras_sep.layers.padding` names it.
+
+    Returns: `(batch, new_height, new_width, filters)`.
+    """
+    rows, columns = (
+        zeros(size, len(kernel), strides, dilation, padding) for size in inputs.shape[1:3]
+    )
+    around = rows[0], columns[0]
+    # PyTorch puts as many on both sides, and is slow of zeros that it puts around dilated taps.
+    if dilation > 1 or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
+        inputs, around = functional.pad(inputs, (0, 0, *columns, *rows)), (0, 0)
+    outputs = functional.conv2d(
+        inputs.contiguous().permute(0, 3, 1, 2),
+        kernel.permute(3, 2, 0, 1).contiguous(),
+        stride=strides,
+        padding=around,
+        dilation=dilation,
+        groups=inputs.shape[3] // kernel.shape[2],
+    )
+    return outputs.permute(0, 2, 3, 1)
+
+
+def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
+    """Depthwise: PyTorch's own convolution; where taps are far apart, its gradients are slow.
+
+    From an eighth of an image on, each tap adds what it sees to the outputs.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -99,21 +128,7 @@ def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
     # Sums of a few bits would be rounded for each tap.
     if 8 * dilation >= min(inputs.shape[1:3]) and dilation > 1 and inputs.dtype.itemsize >= 4:
         return _Taps.apply(inputs, kernel, strides, dilation, padding)
-    rows, columns = (
-        zeros(size, len(kernel), strides, dilation, padding) for size in inputs.shape[1:3]
-    )
-    around = rows[0], columns[0]
-    if dilation > 1 or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
-        inputs, around = functional.pad(inputs, (0, 0, *columns, *rows)), (0, 0)
-    outputs = functional.conv2d(
-        inputs.contiguous().permute(0, 3, 1, 2),
-        kernel.permute(2, 0, 1)[:, None].contiguous(),
-        stride=strides,
-        padding=around,
-        dilation=dilation,
-        groups=inputs.shape[3],
-    )
-    return outputs.permute(0, 2, 3, 1)
+    return convolution_2d(inputs, kernel[:, :, None], strides, dilation, padding)
 
 
 class _Taps(torch.autograd.Function):
