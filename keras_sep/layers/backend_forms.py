@@ -66,8 +66,6 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     Measured on 2 cores (AVX2) with kernels of 3. JAX, MobileNet V1 at 224² in batches of 8, the
     form alone changed: inference 0.83 s native, 0.12 s shifted, training step 5.7 s and 1.4 s.
-    PyTorch, V1's 13 depthwise convolutions forward, in the same batches: 10 ms native on
-    channels-last memory, which Keras sees to, 25 ms on other memory, 40 ms shifted.
 
     On 2 other cores, with AVX-512, training steps of V1 and of V3 large on 8 pictures of 224²,
     before and after the gradient by the kernel was a loop over the taps: TensorFlow XLA 1.5 and
@@ -76,14 +74,16 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     Whole layers there, by how many times faster than Keras's (8 maps of 56×56×128, kernels of 3, 5
     and 7 with the dilations with which they fit, and stride 2; without padding and with "same";
     least and median): JAX forward 5.8, 22, gradients 6.4, 14; TensorFlow XLA 2.0, 33 and 10, 20.
-    TensorFlow's graph and PyTorch have Keras's own operation. PyTorch's is slow with dilations:
-    where a kernel leaves few outputs, shifted products take a third of its time.
+    TensorFlow's graph has Keras's own operation.
 
     On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
 
                             native              shifted
         JAX                 0.1-0.2, 0.2-1.1    0.1-0.3, 0.2-0.7
         PyTorch             0.3-0.5, 0.6-1.4    0.6-1.8, 2-10
+
+    There, in another run and without dilation, PyTorch's native takes 0.15-0.18, 0.7-1.8 ms through
+    Keras, which copies the inputs twice, and 0.08-0.12, 0.5-1.7 without.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -94,7 +94,7 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
-    if keras.backend.backend() == "torch" and on_cpu():
+    if keras.backend.backend() == "torch":
         from keras_sep.layers.convolutions_torch import images
 
         return images(inputs, kernel, strides, dilation, padding)
@@ -106,8 +106,9 @@ def convolution_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding:
     """Convolution of images.
 
     On 2 cores with AVX-512 PyTorch's takes 5 to 11 ms for 32 images of 32×32×64, 64 filters of 3×3,
-    or of 4×4 with strides of 2, forward and 17 to 37 with gradients; through Keras 9 to 15 and 33
-    to 44.
+    or of 4×4 with strides of 2, forward and 17 to 37 with gradients; through Keras, which copies
+    the inputs twice, 9 to 15 and 33 to 44. On an H100 64 images of 56×56×128, 128 filters of 3×3,
+    1.6 and 4.0 ms; through Keras 2.1 and 4.3.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -118,7 +119,7 @@ def convolution_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding:
 
     Returns: `(batch, new_height, new_width, filters)`.
     """
-    if keras.backend.backend() == "torch" and on_cpu():
+    if keras.backend.backend() == "torch":
         from keras_sep.layers import convolutions_torch
 
         kernel = ops.convert_to_tensor(kernel)
@@ -150,6 +151,7 @@ def doubling_conv(inputs, kernel):
 
     Measured on 2 cores (AVX2), value and gradients, 32 times 16×16 pixels, 64 channels to 32: JAX
     210 ms native, 32 ms by smaller convolutions, 19 ms by products; TensorFlow with XLA 21, 19, 20.
+    On 2 cores with AVX-512 PyTorch's takes 9 ms, and through Keras, which copies the inputs, 20.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -157,6 +159,10 @@ def doubling_conv(inputs, kernel):
 
     Returns: `(batch, 2 · height, 2 · width, filters)`.
     """
+    if keras.backend.backend() == "torch":
+        from keras_sep.layers import convolutions_torch
+
+        return convolutions_torch.doubling_conv(inputs, ops.convert_to_tensor(kernel))
     if not compiler_fuses():
         return ops.conv_transpose(inputs, kernel, 2, "same", data_format="channels_last")
     is_jax = keras.backend.backend() == "jax"

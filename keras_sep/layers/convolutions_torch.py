@@ -1,6 +1,6 @@
-"""Convolutions as PyTorch runs them fastest on a CPU.
+"""Convolutions as PyTorch runs them fastest.
 
-On a GPU `global_norm_torch` alone takes them.
+Those of frames on a CPU; on a GPU `global_norm_torch` alone takes these.
 """
 
 import itertools
@@ -97,8 +97,9 @@ def convolution_2d(inputs, kernel, strides: int, dilation: int, padding: str):
         zeros(size, len(kernel), strides, dilation, padding) for size in inputs.shape[1:3]
     )
     around = rows[0], columns[0]
-    # PyTorch puts as many on both sides, and is slow of zeros that it puts around dilated taps.
-    if dilation > 1 or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
+    # PyTorch puts as many on both sides, and on a CPU is slow of zeros around dilated taps.
+    slow = dilation > 1 and inputs.is_cpu
+    if slow or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
         inputs, around = functional.pad(inputs, (0, 0, *columns, *rows)), (0, 0)
     outputs = functional.conv2d(
         inputs.contiguous().permute(0, 3, 1, 2),
@@ -111,10 +112,28 @@ def convolution_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     return outputs.permute(0, 2, 3, 1)
 
 
-def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """Depthwise: PyTorch's own convolution; where taps are far apart, its gradients are slow.
+def doubling_conv(inputs, kernel):
+    """Transposed 4×4 convolution of stride 2 with "same" padding, likewise.
 
-    From an eighth of an image on, each tap adds what it sees to the outputs.
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(4, 4, filters, channels)`.
+
+    Returns: `(batch, 2 · height, 2 · width, filters)`.
+    """
+    outputs = functional.conv_transpose2d(
+        inputs.contiguous().permute(0, 3, 1, 2),
+        kernel.permute(3, 2, 0, 1).contiguous(),
+        stride=2,
+        padding=1,
+    )
+    return outputs.permute(0, 2, 3, 1)
+
+
+def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
+    """Depthwise: PyTorch's own convolution, whose gradients on a CPU are slow of taps far apart.
+
+    There from an eighth of an image on, each tap adds what it sees to the outputs.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -125,8 +144,9 @@ def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
+    far_apart = dilation > 1 and 8 * dilation >= min(inputs.shape[1:3])
     # Sums of a few bits would be rounded for each tap.
-    if 8 * dilation >= min(inputs.shape[1:3]) and dilation > 1 and inputs.dtype.itemsize >= 4:
+    if far_apart and inputs.is_cpu and inputs.dtype.itemsize >= 4:
         return _Taps.apply(inputs, kernel, strides, dilation, padding)
     return convolution_2d(inputs, kernel[:, :, None], strides, dilation, padding)
 
