@@ -7,6 +7,9 @@ from keras import ops
 
 from keras_sep.models import ConvTasNet
 
+# Of the weights and of the computation.
+_DTYPES = (("float32", "float32"), ("float32", "bfloat16"))
+
 
 def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable:
     """A function that gives what the model gives, with the weights that it has now.
@@ -36,8 +39,9 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     - With `jit_compile` two passes remain between the products: one that reads the features for the
       first norm's sums, and one for all that follows; the masks are applied in one pass.
 
-    - In bfloat16 that is the dtype of features, products and convolutions; sums over features, and
-      what is computed of them, are float32.
+    - A model in bfloat16 has its features, products and convolutions in bfloat16, and the sums over
+      each frame too where nothing is compiled; the sums of these, and what is computed of them, are
+      float32.
 
     Args:
         model: A built `ConvTasNet` in float32 or with the policy "mixed_bfloat16", and
@@ -59,9 +63,9 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
     """
     if not can_fold(model):
         raise ValueError(
-            'model must be a ConvTasNet in float32 or bfloat16 with normalization="global", on '
-            f"TensorFlow or PyTorch, got {type(model).__name__} with dtype "
-            f"{getattr(model, 'compute_dtype', None)} and normalization "
+            'model must be a ConvTasNet in float32 or mixed_bfloat16 with normalization="global", '
+            f"on TensorFlow or PyTorch, got {type(model).__name__} with dtype "
+            f"{getattr(getattr(model, 'dtype_policy', None), 'name', None)} and normalization "
             f"{getattr(model, 'normalization', None)!r} on {keras.backend.backend()}"
         )
     if jit_compile and keras.backend.backend() != "torch":
@@ -98,5 +102,5 @@ def can_fold(model) -> bool:
         keras.backend.backend() in ("tensorflow", "torch")
         and isinstance(model, ConvTasNet)
         and model.normalization == "global"
-        and model.compute_dtype in ("float32", "bfloat16")
+        and (model.variable_dtype, model.compute_dtype) in _DTYPES
     )

@@ -1,6 +1,7 @@
 """`fold_for_inference` as graphs of TensorFlow that are not compiled.
 
-Features have the model's dtype of computation; statistics, and what is computed of them, float32.
+Features, products and convolutions, and sums over the channels of a frame, have the model's dtype
+of computation; weights, the sums over frames, and what is computed of them, are float32.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """`fold_for_inference` as PyTorch's operations, in place where they can, or in compiled loops.
 
-Features and the kernels of products have the model's dtype of computation; sums over features, and
-what is computed of them, are float32.
+Features, products and convolutions, and sums over the channels of a frame, have the model's dtype
+of computation; weights, the sums over frames, and what is computed of them, are float32.
 """
 
 import functools

@@ -188,7 +188,7 @@ def product(inputs, kernel):
 
 
 def _jax_product(inputs, kernel):
-    if inputs.dtype != kernel.dtype or inputs.dtype != "bfloat16":
+    if not inputs.dtype == kernel.dtype == "bfloat16" or not on_cpu():
         return ops.matmul(inputs, kernel)
     import jax
 

@@ -13,7 +13,7 @@ from keras_sep.layers.convolution_forms import pointwise
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, faster where the kernel is 1×1, or 4×4 with strides of 2.
 
-    With PyTorch on a CPU also where kernel, strides and dilation are the same along both axes.
+    With PyTorch also where kernel, strides and dilation are the same along both axes.
     """
 
     def convolution_op(self, inputs, kernel):

@@ -98,8 +98,8 @@ def convolution_2d(inputs, kernel, strides: int, dilation: int, padding: str):
     )
     around = rows[0], columns[0]
     # PyTorch puts as many on both sides, and on a CPU is slow of zeros around dilated taps.
-    slow = dilation > 1 and inputs.is_cpu
-    if slow or (rows, columns) != ((around[0],) * 2, (around[1],) * 2):
+    slow = inputs.is_cpu and dilation > 1 and around != (0, 0)
+    if slow or rows[0] != rows[1] or columns[0] != columns[1]:
         inputs, around = functional.pad(inputs, (0, 0, *columns, *rows)), (0, 0)
     outputs = functional.conv2d(
         inputs.contiguous().permute(0, 3, 1, 2),
@@ -144,44 +144,68 @@ def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
-    far_apart = dilation > 1 and 8 * dilation >= min(inputs.shape[1:3])
+    sizes = inputs.shape[1:3]
+    far_apart = dilation > 1 and 8 * dilation >= min(sizes)
+    arguments = (len(kernel), strides, dilation, padding)
+    is_empty = min(output_size(size, *arguments) for size in sizes) < 1  # which PyTorch refuses
     # Sums of a few bits would be rounded for each tap.
-    if far_apart and inputs.is_cpu and inputs.dtype.itemsize >= 4:
-        return _Taps.apply(inputs, kernel, strides, dilation, padding)
-    return convolution_2d(inputs, kernel[:, :, None], strides, dilation, padding)
+    if not far_apart or is_empty or not inputs.is_cpu or inputs.dtype.itemsize < 4:
+        return convolution_2d(inputs, kernel[:, :, None], strides, dilation, padding)
+    if torch.is_grad_enabled():
+        return _Taps.apply(inputs, kernel, *arguments)
+    return _sum_of_taps(inputs, kernel, *arguments)
+
+
+def _sum_of_taps(inputs, kernel, *arguments):
+    batch, *sizes, channels = inputs.shape
+    outputs = inputs.new_zeros(batch, *(output_size(size, *arguments) for size in sizes), channels)
+    places = _meeting_pixels(inputs.shape, *arguments)
+    for (inside, outside), tap in zip(places, kernel.flatten(0, 1), strict=True):
+        outputs[outside].addcmul_(inputs[inside], tap)
+    return outputs
+
+
+def _meeting_pixels(shape, taps, strides, dilation, padding) -> list:
+    """For each tap, the images' part that it sees and the outputs' part that sees it."""
+    arguments = (taps, strides, dilation, padding)
+    by_axis = [
+        meeting_frames(
+            size, output_size(size, *arguments), taps, dilation, zeros(size, *arguments)[0], strides
+        )
+        for size in shape[1:3]
+    ]
+    return [
+        ((slice(None), rows, columns), (slice(None), new_rows, new_columns))
+        for (rows, new_rows), (columns, new_columns) in itertools.product(*by_axis)
+    ]
 
 
 class _Taps(torch.autograd.Function):
     @staticmethod
-    def forward(context, inputs, kernel, strides, dilation, padding):
+    def forward(inputs, kernel, *arguments):
+        return _sum_of_taps(inputs, kernel, *arguments)
+
+    @staticmethod
+    def setup_context(context, arguments, outputs):
+        inputs, kernel, *context.arguments = arguments
         context.save_for_backward(inputs, kernel)
-        batch, *sizes, channels = inputs.shape
-        arguments = (len(kernel), strides, dilation, padding)
-        new_sizes = [output_size(size, *arguments) for size in sizes]
-        by_axis = [
-            meeting_frames(size, new, len(kernel), dilation, zeros(size, *arguments)[0], strides)
-            for size, new in zip(sizes, new_sizes, strict=True)
-        ]
-        context.places = [
-            ((slice(None), *inside), (slice(None), *outside))
-            for inside, outside in (
-                zip(*slices, strict=True) for slices in itertools.product(*by_axis)
-            )
-        ]
-        outputs = inputs.new_zeros(batch, *new_sizes, channels)
-        for (inside, outside), tap in zip(context.places, kernel.flatten(0, 1), strict=True):
-            outputs[outside].addcmul_(inputs[inside], tap)
-        return outputs
 
     @staticmethod
     def backward(context, gradient):
         inputs, kernel = context.saved_tensors
-        by_inputs, by_taps = torch.zeros_like(inputs), []
-        for (inside, outside), tap in zip(context.places, kernel.flatten(0, 1), strict=True):
-            by_inputs[inside].addcmul_(gradient[outside], tap)
-            by_tap = torch.linalg.vecdot(inputs[inside], gradient[outside], dim=1)
-            by_taps.append(by_tap.sum((0, 1)))
-        return by_inputs, torch.stack(by_taps).reshape(kernel.shape), None, None, None
+        by_inputs = by_kernel = None
+        places = _meeting_pixels(inputs.shape, *context.arguments)
+        if context.needs_input_grad[0]:
+            by_inputs = torch.zeros_like(inputs)
+            for (inside, outside), tap in zip(places, kernel.flatten(0, 1), strict=True):
+                by_inputs[inside].addcmul_(gradient[outside], tap)
+        if context.needs_input_grad[1]:
+            by_taps = [
+                torch.linalg.vecdot(inputs[inside], gradient[outside], dim=1).sum((0, 1))
+                for inside, outside in places
+            ]
+            by_kernel = torch.stack(by_taps).reshape(kernel.shape)
+        return by_inputs, by_kernel, None, None, None, None
 
 
 def meeting_frames(

@@ -49,6 +49,7 @@ class DepthwiseConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
+        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels, 1),

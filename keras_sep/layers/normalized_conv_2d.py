@@ -65,6 +65,7 @@ class NormalizedConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         channels, outputs = input_shape[-1], self.filters or input_shape[-1]
+        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         # Not cast automatically: the scale is taken in before, in float32.
         self.kernel = self.add_weight(
             name="kernel",

@@ -41,13 +41,14 @@ def test_convolution_of_stride_2_equals_keras(monkeypatch, fuses, size):
     check_equal("Conv2D", (5, 4, 2, "same"), normal(2, *size, 3))
 
 
-@pytest.mark.parametrize("convolve", [convolution_forms.native, convolution_forms.product])
+@pytest.mark.parametrize("convolve", [None, convolution_forms.native, convolution_forms.product])
 @pytest.mark.parametrize("size", [(3, 4), (1, 1)])
 def test_transposed_convolution_of_stride_2_equals_keras(monkeypatch, convolve, size):
     def doubling(inputs, kernel):
         return convolution_forms.doubling(inputs, kernel, convolve)
 
-    monkeypatch.setattr(backend_forms, "doubling_conv", doubling)
+    if convolve:
+        monkeypatch.setattr(backend_forms, "doubling_conv", doubling)
     check_equal("Conv2DTranspose", (5, 4, 2, "same"), normal(2, *size, 3))
 
 

@@ -108,6 +108,8 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
         (3, 1, 2, "valid"),
         (3, 2, 1, "torch"),
         (3, 2, 2, "same"),
+        (3, 2, 3, "torch"),
+        (3, 3, 2, "keras"),
         (3, 2, 1, "keras"),
         (4, 2, 1, "same"),
         (5, 3, 1, "same"),
@@ -116,7 +118,7 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
     ],
 )
 def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, padding):
-    x, kernel = normal(1, 18, 17, 3), normal(taps, taps, 3)
+    x, kernel = normal(2, 18, 17, 3), normal(taps, taps, 3)
 
     def product(form):
         return lambda x, k: ops.sum(ops.multiply(form(x, k, strides, dilation, padding), cotangent))
@@ -135,7 +137,47 @@ def test_forms_agree_in_value_and_gradient(form, taps, strides, dilation, paddin
         strict=True,
     )
     for ours, theirs in pairs:
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, atol=5e-6 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_images_of_other_sizes_than_built_for_are_refused(padding):
+    layer = DepthwiseConv2D(3, padding=padding)
+    layer.build((None, None, None, 6))
+    with pytest.raises(ValueError, match=r"expected axis -1 .* to have value 6"):
+        layer(np.ones((1, 5, 5, 3), "float32"))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="TensorFlow gives no outputs there, and JAX either")
+def test_a_kernel_wider_than_the_image_is_refused():
+    layer = DepthwiseConv2D(3, dilation_rate=2)
+    layer.build((None, None, None, 2))
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        layer(np.ones((1, 4, 4, 2), "float32"))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
+@pytest.mark.parametrize("by", ["inputs", "kernel"])
+def test_gradient_by_one_alone(by):
+    x, kernel = (torch.tensor(normal(*shape)) for shape in ((2, 9, 12, 3), (3, 3, 3)))
+    argument = (x if by == "inputs" else kernel).requires_grad_()
+    found, expected = (
+        torch.autograd.grad(form(x, kernel, 1, 2, "same").square().sum(), argument)[0]
+        for form in (images, depthwise_forms.shifted_2d)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="TorchScript is PyTorch's")
+def test_recorded(tmp_path):
+    x, kernel = (torch.tensor(normal(*shape)) for shape in ((2, 9, 12, 3), (3, 3, 3)))
+    with torch.no_grad():
+        recorded = torch.jit.trace(lambda x, kernel: images(x, kernel, 1, 2, "same"), (x, kernel))
+    recorded.save(str(tmp_path / "recorded.pt"))
+    found = torch.jit.load(tmp_path / "recorded.pt")(x, kernel)
+    np.testing.assert_allclose(
+        found, depthwise_forms.shifted_2d(x, kernel, 1, 2, "same"), atol=1e-5
+    )
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
@@ -190,17 +232,18 @@ def test_trains_on_any_size_as_keras_does(strides, dilation, padding):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_gradient_in_bfloat16(form, padding):
+def test_gradient_in_bfloat16(form, padding, dilation):
     """Against the gradient in float32 of the same, rounded, values."""
     arrays = normal(2, 9, 12, 3), normal(3, 3, 3)
     arrays = [ops.convert_to_numpy(ops.cast(ops.cast(a, "bfloat16"), "float32")) for a in arrays]
-    shape = run(lambda x, k: depthwise_forms.shifted_2d(x, k, 1, 1, padding), *arrays).shape
+    shape = run(lambda x, k: depthwise_forms.shifted_2d(x, k, 1, dilation, padding), *arrays).shape
     cotangent = normal(*shape)
 
     def product(form, dtype):
         def function(x, k):
-            y = form(ops.cast(x, dtype), ops.cast(k, dtype), 1, 1, padding)
+            y = form(ops.cast(x, dtype), ops.cast(k, dtype), 1, dilation, padding)
             assert keras.backend.standardize_dtype(y.dtype) == dtype
             return ops.sum(ops.multiply(ops.cast(y, "float32"), cotangent))
 
