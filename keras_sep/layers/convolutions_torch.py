@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from keras_sep.layers.depthwise_forms import shifted
-from keras_sep.layers.padding import output_size, pad, zeros
+from keras_sep.layers.padding import pad, zeros
 
 
 def columns(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
@@ -131,9 +131,11 @@ def doubling_conv(inputs, kernel):
 
 
 def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
-    """Depthwise: PyTorch's own convolution, whose gradients on a CPU are slow of taps far apart.
+    """Depthwise: PyTorch's own convolution, with gradients of our own for dilated taps on a CPU.
 
-    There from an eighth of an image on, each tap adds what it sees to the outputs.
+    The gradient by the inputs is the same convolution of the outputs' gradient, with the kernel
+    reversed; the one by the kernel is a sum of products for each tap, where these are far apart.
+    PyTorch's own are slower.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -144,46 +146,19 @@ def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
 
     Returns: `(batch, new_height, new_width, channels)`.
     """
-    sizes = inputs.shape[1:3]
-    far_apart = dilation > 1 and 8 * dilation >= min(sizes)
-    arguments = (len(kernel), strides, dilation, padding)
-    is_empty = min(output_size(size, *arguments) for size in sizes) < 1  # which PyTorch refuses
     # Sums of a few bits would be rounded for each tap.
-    if not far_apart or is_empty or not inputs.is_cpu or inputs.dtype.itemsize < 4:
+    is_ours = inputs.is_cpu and inputs.dtype.itemsize >= 4
+    if strides > 1 or dilation == 1 or not is_ours:
         return convolution_2d(inputs, kernel[:, :, None], strides, dilation, padding)
-    if torch.is_grad_enabled():
-        return _Taps.apply(inputs, kernel, *arguments)
-    return _sum_of_taps(inputs, kernel, *arguments)
+    around = [zeros(size, len(kernel), 1, dilation, padding) for size in inputs.shape[1:3]]
+    form = _Dilated.apply if torch.is_grad_enabled() else _dilated
+    return form(inputs, kernel, dilation, *around)
 
 
-def _sum_of_taps(inputs, kernel, *arguments):
-    batch, *sizes, channels = inputs.shape
-    outputs = inputs.new_zeros(batch, *(output_size(size, *arguments) for size in sizes), channels)
-    places = _meeting_pixels(inputs.shape, *arguments)
-    for (inside, outside), tap in zip(places, kernel.flatten(0, 1), strict=True):
-        outputs[outside].addcmul_(inputs[inside], tap)
-    return outputs
-
-
-def _meeting_pixels(shape, taps, strides, dilation, padding) -> list:
-    """For each tap, the images' part that it sees and the outputs' part that sees it."""
-    arguments = (taps, strides, dilation, padding)
-    by_axis = [
-        meeting_frames(
-            size, output_size(size, *arguments), taps, dilation, zeros(size, *arguments)[0], strides
-        )
-        for size in shape[1:3]
-    ]
-    return [
-        ((slice(None), rows, columns), (slice(None), new_rows, new_columns))
-        for (rows, new_rows), (columns, new_columns) in itertools.product(*by_axis)
-    ]
-
-
-class _Taps(torch.autograd.Function):
+class _Dilated(torch.autograd.Function):
     @staticmethod
-    def forward(inputs, kernel, *arguments):
-        return _sum_of_taps(inputs, kernel, *arguments)
+    def forward(inputs, kernel, dilation, rows, columns):
+        return _dilated(inputs, kernel, dilation, rows, columns)
 
     @staticmethod
     def setup_context(context, arguments, outputs):
@@ -193,30 +168,79 @@ class _Taps(torch.autograd.Function):
     @staticmethod
     def backward(context, gradient):
         inputs, kernel = context.saved_tensors
+        dilation, *around = context.arguments
         by_inputs = by_kernel = None
-        places = _meeting_pixels(inputs.shape, *context.arguments)
         if context.needs_input_grad[0]:
-            by_inputs = torch.zeros_like(inputs)
-            for (inside, outside), tap in zip(places, kernel.flatten(0, 1), strict=True):
-                by_inputs[inside].addcmul_(gradient[outside], tap)
-        if context.needs_input_grad[1]:
+            reach = dilation * (len(kernel) - 1)
+            reversed_around = [(reach - before, reach - after) for before, after in around]
+            by_inputs = _Dilated.apply(gradient, kernel.flip(0, 1), dilation, *reversed_around)
+        if context.needs_input_grad[1] and _far_apart(dilation, inputs):
             by_taps = [
                 torch.linalg.vecdot(inputs[inside], gradient[outside], dim=1).sum((0, 1))
-                for inside, outside in places
+                for inside, outside in _meeting_pixels(inputs, gradient, kernel, dilation, around)
             ]
             by_kernel = torch.stack(by_taps).reshape(kernel.shape)
-        return by_inputs, by_kernel, None, None, None, None
+        elif context.needs_input_grad[1]:
+            (top, bottom), (left, right) = around
+            if top != bottom or left != right:
+                inputs = functional.pad(inputs, (0, 0, left, right, top, bottom))
+                top = left = 0
+            channels = kernel.shape[2]
+            by_kernel = torch.nn.grad.conv2d_weight(
+                inputs.contiguous().permute(0, 3, 1, 2),
+                (channels, 1, *kernel.shape[:2]),
+                gradient.contiguous().permute(0, 3, 1, 2),
+                padding=(top, left),
+                dilation=dilation,
+                groups=channels,
+            )
+            by_kernel = by_kernel[:, 0].permute(1, 2, 0)
+        return by_inputs, by_kernel, None, None, None
 
 
-def meeting_frames(
-    frames: int, new_frames: int, taps: int, dilation: int, before: int, strides: int = 1
-) -> list:
+def _far_apart(dilation, images):
+    """Whether taps are an eighth of an image apart."""
+    return 8 * dilation >= min(images.shape[1:3])
+
+
+def _dilated(inputs, kernel, dilation, rows, columns):
+    """With zeros before and after the rows and the columns.
+
+    By a convolution; where taps are far apart, each adds what it sees.
+    """
+    batch, height, width, channels = inputs.shape
+    reach = dilation * (len(kernel) - 1)
+    new_sizes = height + sum(rows) - reach, width + sum(columns) - reach
+    if not _far_apart(dilation, inputs) or min(new_sizes) < 1:  # which PyTorch refuses
+        padded = functional.pad(inputs, (0, 0, *columns, *rows))
+        return convolution_2d(padded, kernel[:, :, None], 1, dilation, "valid")
+    outputs = inputs.new_zeros(batch, *new_sizes, channels)
+    places = _meeting_pixels(inputs, outputs, kernel, dilation, (rows, columns))
+    for (inside, outside), tap in zip(places, kernel.flatten(0, 1), strict=True):
+        outputs[outside].addcmul_(inputs[inside], tap)
+    return outputs
+
+
+def _meeting_pixels(inputs, outputs, kernel, dilation, around) -> list:
+    """For each tap, the inputs' part that it sees and the outputs' part that sees it."""
+    by_axis = [
+        meeting_frames(size, new_size, len(kernel), dilation, before)
+        for size, new_size, (before, _) in zip(
+            inputs.shape[1:3], outputs.shape[1:3], around, strict=True
+        )
+    ]
+    return [
+        ((slice(None), rows, columns), (slice(None), new_rows, new_columns))
+        for (rows, new_rows), (columns, new_columns) in itertools.product(*by_axis)
+    ]
+
+
+def meeting_frames(frames: int, new_frames: int, taps: int, dilation: int, before: int) -> list:
     """For each tap, slices of the inputs that it sees and of the outputs that see them."""
     slices = []
     for shift in range(-before, dilation * taps - before, dilation):
-        # Output t sees input strides · t + shift.
-        start = max(0, -(shift // strides))
-        end = max(min(new_frames, -((shift - frames) // strides)), start)
-        first = strides * start + shift
-        slices.append((slice(first, first + strides * (end - start), strides), slice(start, end)))
+        # An output sees the input so many frames later.
+        start = max(0, -shift)
+        end = max(min(new_frames, frames - shift), start)
+        slices.append((slice(start + shift, end + shift), slice(start, end)))
     return slices

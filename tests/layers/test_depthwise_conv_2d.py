@@ -105,6 +105,7 @@ def test_paddings_of_torch_and_keras(kernel_size, strides, dilation):
         *((5, 1, 2**i, "torch") for i in range(4)),
         *((7, 1, 2**i, "same") for i in range(4)),
         (4, 1, 1, "same"),
+        (4, 1, 2, "same"),
         (3, 1, 2, "valid"),
         (3, 2, 1, "torch"),
         (3, 2, 2, "same"),
