@@ -74,7 +74,8 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
     Whole layers there, by how many times faster than Keras's (8 maps of 56×56×128, kernels of 3, 5
     and 7 with the dilations with which they fit, and stride 2; without padding and with "same";
     least and median): JAX forward 5.8, 22, gradients 6.4, 14; TensorFlow XLA 2.0, 33 and 10, 20.
-    TensorFlow's graph has Keras's own operation.
+    TensorFlow's graph has Keras's own operation. PyTorch, on 2 cores with AVX512-BF16: forward 1.6,
+    2.6, gradients 0.97, 1.5, up to 5.6 with dilation.
 
     On an H100, 8 maps of 56×56×128, kernels of 3 and 7, ms forward and of the gradients:
 

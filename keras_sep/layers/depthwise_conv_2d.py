@@ -24,7 +24,8 @@ class DepthwiseConv2D(keras.layers.Layer):
     The kernel has the layout of `keras.layers.DepthwiseConv2D`:
     `(kernel_size, kernel_size, channels, 1)`.
 
-    JAX on a CPU has a gradient of reverse mode for it: `jax.jvp` refuses it.
+    JAX on a CPU has a gradient of reverse mode for it, which `jax.jvp` refuses, and so has PyTorch
+    for dilated kernels.
 
     Source: Howard et al. 2017 (arXiv 1704.04861), section 3.1, equation 3.
     """
