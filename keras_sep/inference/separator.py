@@ -38,8 +38,8 @@ class Separator:
         overlap_seconds: Least overlap of chunks, and length of the cross-fades, at most half of
             `chunk_seconds`; None for 2 s, or an eighth of chunks under 16 s.
         dtype: With `model` None or a `.keras` file, what it computes in, "float32" or "bfloat16"
-            (weights, statistics and decoder stay float32); None for what the file says. bfloat16
-            is for processors that multiply it, and slower on others.
+            (weights and decoder stay float32); None for what the file says. bfloat16 is for
+            processors that multiply it, and slower on others.
         jit_compile: With PyTorch and `model` None or a `.keras` file, compile it: see
             `fold_for_inference`. It takes seconds at the first recording, and again at the next of
             another length that is separated whole. JAX always compiles.
