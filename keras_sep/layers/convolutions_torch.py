@@ -59,26 +59,33 @@ def convolution(inputs, kernel, bias, strides: int, dilation: int, before: int, 
 
 class _Columns(torch.autograd.Function):
     @staticmethod
-    def forward(context, inputs, kernel, dilation, before, after):
-        context.save_for_backward(inputs, kernel)
-        context.numbers = dilation, before, after
+    def forward(inputs, kernel, dilation, before, after):
         return convolution(inputs, kernel, None, 1, dilation, before, after)
+
+    @staticmethod
+    def setup_context(context, arguments, outputs):
+        inputs, kernel, *context.arguments = arguments
+        context.save_for_backward(inputs, kernel)
 
     @staticmethod
     def backward(context, gradient):
         inputs, kernel = context.saved_tensors
-        dilation, before, after = context.numbers
-        reach = dilation * (len(kernel) - 1)
-        by_inputs = _Columns.apply(
-            gradient, kernel.flip(0), dilation, reach - before, reach - after
-        )
-        by_tap = [
-            (inputs[:, inside] * gradient[:, outside]).sum((0, 1))
-            for inside, outside in meeting_frames(
-                inputs.shape[1], gradient.shape[1], len(kernel), dilation, before
+        dilation, before, after = context.arguments
+        by_inputs = by_kernel = None
+        if context.needs_input_grad[0]:
+            reach = dilation * (len(kernel) - 1)
+            by_inputs = _Columns.apply(
+                gradient, kernel.flip(0), dilation, reach - before, reach - after
             )
-        ]
-        return by_inputs, torch.stack(by_tap), None, None, None
+        if context.needs_input_grad[1]:
+            by_taps = [
+                (inputs[:, inside] * gradient[:, outside]).sum((0, 1))
+                for inside, outside in meeting_frames(
+                    inputs.shape[1], gradient.shape[1], len(kernel), dilation, before
+                )
+            ]
+            by_kernel = torch.stack(by_taps)
+        return by_inputs, by_kernel, None, None, None
 
 
 def convolution_2d(inputs, kernel, strides: int, dilation: int, padding: str):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import ops
 from numerics import BACKEND, compiled, gradients, layer_gradients, run
 
@@ -196,3 +197,15 @@ def test_same_padding_trains_on_any_length(strides, jit):
 def test_arguments_out_of_range(argument):
     with pytest.raises(ValueError, match=argument):
         DepthwiseConv1D(**({"kernel_size": 3} | {argument: 0}))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
+@pytest.mark.parametrize("by", [0, 1])
+def test_gradient_by_one_alone(by):
+    arguments = [ops.convert_to_tensor(normal(*shape)) for shape in ((2, 30, 3), (3, 3))]
+    argument = arguments[by].requires_grad_()
+    found, expected = (
+        form(*arguments, 1, 4).square().sum() for form in (columns, depthwise_forms.shifted)
+    )
+    (found,), (expected,) = (torch.autograd.grad(value, argument) for value in (found, expected))
+    np.testing.assert_allclose(found.cpu(), expected.cpu(), rtol=1e-4, atol=1e-4)

@@ -159,14 +159,31 @@ def test_a_kernel_wider_than_the_image_is_refused():
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
 @pytest.mark.parametrize("by", ["inputs", "kernel"])
-def test_gradient_by_one_alone(by):
-    x, kernel = (torch.tensor(normal(*shape)) for shape in ((2, 9, 12, 3), (3, 3, 3)))
+@pytest.mark.parametrize("size", [(9, 12), (18, 17)])
+def test_gradient_by_one_alone(by, size):
+    x, kernel = (torch.tensor(normal(*shape)) for shape in ((2, *size, 3), (3, 3, 3)))
     argument = (x if by == "inputs" else kernel).requires_grad_()
     found, expected = (
         torch.autograd.grad(form(x, kernel, 1, 2, "same").square().sum(), argument)[0]
         for form in (images, depthwise_forms.shifted_2d)
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
+def test_gradients_by_functions():
+    x, kernel = (torch.tensor(normal(*shape)) for shape in ((2, 9, 12, 3), (3, 3, 3)))
+    pairs = zip(
+        *(
+            torch.func.grad(lambda *a, form=form: form(*a, 1, 2, "same").square().sum(), (0, 1))(
+                x, kernel
+            )
+            for form in (images, depthwise_forms.shifted_2d)
+        ),
+        strict=True,
+    )
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="TorchScript is PyTorch's")
