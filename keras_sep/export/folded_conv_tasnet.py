@@ -7,9 +7,6 @@ from keras import ops
 
 from keras_sep.models import ConvTasNet
 
-# Of the weights and of the computation.
-_DTYPES = (("float32", "float32"), ("float32", "bfloat16"))
-
 
 def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable:
     """A function that gives what the model gives, with the weights that it has now.
@@ -38,7 +35,6 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
       over them; what the norms add, the same for all frames, is a vector kept apart.
     - With `jit_compile` two passes remain between the products: one that reads the features for the
       first norm's sums, and one for all that follows; the masks are applied in one pass.
-
     - A model in bfloat16 has its features, products and convolutions in bfloat16, and the sums over
       each frame too where nothing is compiled; the sums of these, and what is computed of them, are
       float32.
@@ -102,5 +98,6 @@ def can_fold(model) -> bool:
         keras.backend.backend() in ("tensorflow", "torch")
         and isinstance(model, ConvTasNet)
         and model.normalization == "global"
-        and (model.variable_dtype, model.compute_dtype) in _DTYPES
+        and model.variable_dtype == "float32"
+        and model.compute_dtype in ("float32", "bfloat16")
     )

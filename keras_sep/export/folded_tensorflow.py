@@ -76,8 +76,7 @@ class _Block:
     def depthwise(self, y):
         """Frames in rows of `dilation`, filtered across the rows: `(1, rows, dilation, H)`."""
         rows = tf.reshape(y, (1, -1, self.weights.dilation, y.shape[-1]))
-        kernel = self.weights.depthwise_kernel[:, None, :, None]
-        kernel = tf.cast(kernel, y.dtype)
+        kernel = tf.cast(self.weights.depthwise_kernel[:, None, :, None], y.dtype)
         return tf.nn.depthwise_conv2d(rows, kernel, strides=(1, 1, 1, 1), padding="VALID")
 
 
@@ -92,7 +91,7 @@ def _normalized_product(x, product, mean, scale):
 
 
 def _product(x, kernel, bias):
-    """In the dtype of x."""
+    """x @ kernel + bias, in the dtype of x."""
     return tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
 
 

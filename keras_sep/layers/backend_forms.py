@@ -10,7 +10,7 @@ from keras import ops
 from keras_sep.layers import convolution_forms, frame_sums
 from keras_sep.layers.backend_programs import on_cpu
 from keras_sep.layers.depthwise_forms import fused, fused_2d, native
-from keras_sep.layers.padding import named_padding, pad
+from keras_sep.layers.padding import check_fits, named_padding, pad
 
 
 def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = "valid"):
@@ -49,7 +49,11 @@ def fastest(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str = 
         padding: "valid", "same" or "causal", see `keras_sep.layers.padding`.
 
     Returns: `(batch, new_frames, channels)`.
+
+    Raises:
+        ValueError: The kernel reaches beyond the frames.
     """
+    check_fits(inputs.shape[1:-1], kernel.shape[0], strides, dilation, padding)
     backend = keras.backend.backend()
     if backend == "jax" or compiler_fuses():
         padded = pad(inputs, kernel.shape[0], strides, dilation, padding)
@@ -94,7 +98,11 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
         padding: "valid", "same", "torch" or "keras", see `keras_sep.layers.padding`.
 
     Returns: `(batch, new_height, new_width, channels)`.
+
+    Raises:
+        ValueError: The kernel reaches beyond the images.
     """
+    check_fits(inputs.shape[1:-1], kernel.shape[0], strides, dilation, padding)
     if keras.backend.backend() == "torch":
         from keras_sep.layers.convolutions_torch import images
 

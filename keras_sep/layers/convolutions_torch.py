@@ -57,15 +57,19 @@ def convolution(inputs, kernel, bias, strides: int, dilation: int, before: int, 
     return outputs[..., 0].transpose(1, 2)
 
 
-class _Columns(torch.autograd.Function):
-    @staticmethod
-    def forward(inputs, kernel, dilation, before, after):
-        return convolution(inputs, kernel, None, 1, dilation, before, after)
+class _ConvolutionFunction(torch.autograd.Function):
+    """Of inputs, a kernel, and arguments that have no gradients."""
 
     @staticmethod
     def setup_context(context, arguments, outputs):
         inputs, kernel, *context.arguments = arguments
         context.save_for_backward(inputs, kernel)
+
+
+class _Columns(_ConvolutionFunction):
+    @staticmethod
+    def forward(inputs, kernel, dilation, before, after):
+        return convolution(inputs, kernel, None, 1, dilation, before, after)
 
     @staticmethod
     def backward(context, gradient):
@@ -162,15 +166,10 @@ def images(inputs, kernel, strides: int, dilation: int, padding: str = "valid"):
     return form(inputs, kernel, dilation, *around)
 
 
-class _Dilated(torch.autograd.Function):
+class _Dilated(_ConvolutionFunction):
     @staticmethod
     def forward(inputs, kernel, dilation, rows, columns):
         return _dilated(inputs, kernel, dilation, rows, columns)
-
-    @staticmethod
-    def setup_context(context, arguments, outputs):
-        inputs, kernel, *context.arguments = arguments
-        context.save_for_backward(inputs, kernel)
 
     @staticmethod
     def backward(context, gradient):
@@ -218,7 +217,7 @@ def _dilated(inputs, kernel, dilation, rows, columns):
     batch, height, width, channels = inputs.shape
     reach = dilation * (len(kernel) - 1)
     new_sizes = height + sum(rows) - reach, width + sum(columns) - reach
-    if not _far_apart(dilation, inputs) or min(new_sizes) < 1:  # which PyTorch refuses
+    if not _far_apart(dilation, inputs):
         padded = functional.pad(inputs, (0, 0, *columns, *rows))
         return convolution_2d(padded, kernel[:, :, None], 1, dilation, "valid")
     outputs = inputs.new_zeros(batch, *new_sizes, channels)

@@ -26,6 +26,9 @@ class DepthwiseConv1D(keras.layers.Layer):
 
     JAX on a CPU has a gradient of reverse mode for it: `jax.jvp` refuses it.
 
+    Raises:
+        ValueError: An argument is out of range, or the kernel reaches beyond the inputs.
+
     Source: Luo & Mesgarani 2019 (arXiv 1809.07454), section II-C, equation 8.
     """
 

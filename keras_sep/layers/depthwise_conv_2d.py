@@ -27,6 +27,9 @@ class DepthwiseConv2D(keras.layers.Layer):
     JAX on a CPU has a gradient of reverse mode for it, which `jax.jvp` refuses, and so has PyTorch
     for dilated kernels.
 
+    Raises:
+        ValueError: An argument is out of range, or the kernel reaches beyond the inputs.
+
     Source: Howard et al. 2017 (arXiv 1704.04861), section 3.1, equation 3.
     """
 

@@ -49,6 +49,17 @@ def output_size(size, kernel_size: int, strides: int, dilation: int, padding: st
     return (before + size + after - dilation * (kernel_size - 1) - 1) // strides + 1
 
 
+def check_fits(sizes, kernel_size: int, strides: int, dilation: int, padding: str) -> None:
+    """Raises ValueError if a kernel reaches beyond axes of these sizes, None where unknown."""
+    new_sizes = [output_size(size, kernel_size, strides, dilation, padding) for size in sizes]
+    if any(isinstance(size, int) and size < 1 for size in new_sizes):
+        raise ValueError(
+            f"inputs must have at least {dilation * (kernel_size - 1) + 1} positions along each "
+            f"axis, padding included, for a kernel_size of {kernel_size} with a dilation_rate of "
+            f'{dilation}, got {tuple(sizes)} with padding={padding!r}; padding="same" takes any'
+        )
+
+
 def pad(inputs, kernel_size: int, strides: int, dilation: int, padding: str):
     """Images `(batch, height, width, channels)`, or `(batch, frames, channels)`, with zeros."""
     if padding == "valid":

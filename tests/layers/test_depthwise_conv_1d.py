@@ -209,3 +209,11 @@ def test_gradient_by_one_alone(by):
     )
     (found,), (expected,) = (torch.autograd.grad(value, argument) for value in (found, expected))
     np.testing.assert_allclose(found.cpu(), expected.cpu(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_kernel_longer_than_the_frames_is_refused(missing):
+    layer = DepthwiseConv1D(3, dilation_rate=4)
+    assert layer(np.ones((1, 9, 2), "float32")).shape == (1, 1, 2)
+    with pytest.raises(ValueError, match="inputs must have at least 9 positions"):
+        layer(np.ones((1, 9 - missing, 2), "float32"))

@@ -149,12 +149,14 @@ def test_images_of_other_sizes_than_built_for_are_refused(padding):
         layer(np.ones((1, 5, 5, 3), "float32"))
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="TensorFlow gives no outputs there, and JAX either")
-def test_a_kernel_wider_than_the_image_is_refused():
-    layer = DepthwiseConv2D(3, dilation_rate=2)
-    layer.build((None, None, None, 2))
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
-        layer(np.ones((1, 4, 4, 2), "float32"))
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_kernel_wider_than_the_image_is_refused(dilation, missing):
+    layer = DepthwiseConv2D(3, dilation_rate=dilation)
+    size = 2 * dilation + 1
+    assert layer(np.ones((1, size, size + 1, 2), "float32")).shape == (1, 1, 2, 2)
+    with pytest.raises(ValueError, match=f"inputs must have at least {size} positions"):
+        layer(np.ones((1, size + 1, size - missing, 2), "float32"))
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the form is PyTorch's")
