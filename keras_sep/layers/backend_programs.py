@@ -1,6 +1,5 @@
 """Functions and loops as the running backend's compiler runs them."""
 
-import os
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -116,16 +115,6 @@ def on_cpu() -> bool:
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
-
-
-def library_sums() -> bool:
-    """Whether JAX leaves sums on a CPU to the library that XLA has there (YNNPACK).
-
-    As its versions that have it do unless `XLA_FLAGS` says otherwise.
-    """
-    is_jax = keras.backend.backend() == "jax"
-    chosen = "xla_cpu_experimental_ynn_fusion_type" in os.environ.get("XLA_FLAGS", "")
-    return is_jax and not chosen and _jax_options() is not None
 
 
 def filled(build: Callable, fill: Callable) -> keras.Model:

@@ -20,7 +20,7 @@ from keras import ops
 from keras_sep.layers.backend_forms import product
 from keras_sep.layers.backend_programs import barrier
 from keras_sep.layers.depthwise_forms import shifted
-from keras_sep.layers.frame_sums import sum_over_frames
+from keras_sep.layers.frame_sums import channel_products, sum_over_frames
 
 
 def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
@@ -123,7 +123,7 @@ def normalized_product(inputs, weights, epsilon: float):
             sums = sum_over_frames(gradient)
             by_bias = ops.sum(sums, (0, 1))
             weighted = ops.sum(column_sums * sums, -1, keepdims=True)
-            by_example = ops.matmul(ops.transpose(p, (0, 2, 1)), gradient)
+            by_example = channel_products(p, gradient)
             by_scaled = ops.sum(scale * (by_example - mean * sums), 0)
             constant, factor = through_statistics(
                 _size(p),

@@ -20,10 +20,8 @@ def arrays(frames, channels=5):
     return rng.normal(size=(2, 2, frames, channels)).astype("float32")
 
 
-@pytest.mark.parametrize("library", [False, True])
 @pytest.mark.parametrize("frames", FRAMES)
-def test_sum(monkeypatch, frames, library):
-    monkeypatch.setattr(frame_sums, "library_sums", lambda: library)
+def test_sum(frames):
     x, _ = arrays(frames)
     sums = run(frame_sums.sum_over_frames, x)
     np.testing.assert_allclose(sums, x.sum(1, keepdims=True, dtype="float64"), atol=1e-5)
@@ -36,17 +34,13 @@ def test_sum_is_float32_at_least():
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has float64 by a switch of the whole process")
-@pytest.mark.parametrize("library", [False, True])
-def test_sum_keeps_float64(monkeypatch, library):
-    monkeypatch.setattr(frame_sums, "library_sums", lambda: library)
+def test_sum_keeps_float64():
     x = ops.ones((1, 9, 1), "float64") + 1e-12
     sums = frame_sums.sum_over_frames(x)
     np.testing.assert_allclose(ops.convert_to_numpy(sums), 9 + 9e-12, rtol=1e-15)
 
 
-@pytest.mark.parametrize("library", [False, True])
-def test_sum_of_a_function(monkeypatch, library):
-    monkeypatch.setattr(frame_sums, "library_sums", lambda: library)
+def test_sum_of_a_function():
     x, y = arrays(100)
     sums = frame_sums.sum_over_frames(x, y, function=ops.multiply)
     np.testing.assert_allclose(sums, (x * y).sum(1, keepdims=True), atol=1e-4)
