@@ -46,6 +46,15 @@ def test_sum_of_a_function():
     np.testing.assert_allclose(sums, (x * y).sum(1, keepdims=True), atol=1e-4)
 
 
+@pytest.mark.parametrize(("channels", "others"), [(3, 5), (5, 3), (4, 4)])
+@pytest.mark.parametrize("frames", FRAMES)
+def test_channel_products(frames, channels, others):
+    x, y = arrays(frames, channels)[0], arrays(frames, others)[1]
+    products = run(frame_sums.channel_products, x, y)
+    expected = np.einsum("btc,btf->bcf", x.astype("float64"), y)
+    np.testing.assert_allclose(products, expected, atol=1e-5)
+
+
 def test_bias_of_many_frames():
     """Of a gradient whose sum grows."""
     x = np.random.default_rng(0).uniform(size=(2, 50000, 3)).astype("float32")
