@@ -68,10 +68,13 @@ class _Block:
         y = tf.nn.bias_add(self.depthwise(y), bias)
         y = tf.reshape(tf.nn.leaky_relu(y, weights.conv_slope), (-1, y.shape[-1]))[:frames]
         statistics = _statistics(y, weights.product.epsilon / tf.square(scale))
-        outputs = _normalized_product(y, weights.product, *statistics)
-        residual_dim = weights.residual_dim
-        x = inputs + outputs[:, :residual_dim] if residual_dim else None
-        return x, outputs[:, residual_dim:] if weights.has_skip else None
+        # A product for each: slices of the outputs of one would be copies.
+        parts = slice(weights.residual_dim), slice(weights.residual_dim, None)
+        residual, skip = (_normalized_product(y, weights.product, *statistics, p) for p in parts)
+        return (
+            inputs + residual if weights.residual_dim else None,
+            skip if weights.has_skip else None,
+        )
 
     def depthwise(self, y):
         """Frames in rows of `dilation`, filtered across the rows: `(1, rows, dilation, H)`."""
@@ -85,9 +88,9 @@ def _constant(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _normalized_product(x, product, mean, scale):
-    """`dense(norm(x))`, given the statistics of x."""
-    return _product(x, scale * product.kernel, product.shift(mean, scale))
+def _normalized_product(x, product, mean, scale, outputs=slice(None)):
+    """These outputs of `dense(norm(x))`, given the statistics of x."""
+    return _product(x, scale * product.kernel[:, outputs], product.shift(mean, scale)[outputs])
 
 
 def _product(x, kernel, bias):
