@@ -52,8 +52,8 @@ def channel_products(inputs, others):
     """Sums over frames of all products of a channel of the inputs and one of the others.
 
     XLA's products with a transposed left argument are fastest where that is the smaller one. Of 2
-    times 4,001 frames of 512 and 256 channels (2 cores, AVX-512, ms): as it is 15 to 16, this way 12
-    to 14. The barrier keeps XLA from undoing it.
+    times 4,001 frames of 512 and 256 channels (2 cores, AVX-512, ms): as it is 15 to 16, this way
+    12 to 14. The barrier keeps XLA from undoing it.
 
     Args:
         inputs: `(batch, frames, channels)`.
