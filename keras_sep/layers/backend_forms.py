@@ -110,10 +110,13 @@ def fastest_2d(inputs, kernel, strides: int = 1, dilation: int = 1, padding: str
         from keras_sep.layers.convolutions_torch import images
 
         return images(inputs, kernel, strides, dilation, padding)
-    form = fused_2d if compiler_fuses() else native
     is_sparse = kernel.shape[0] == 3 and padding == "valid" and (strides > 1 or dilation >= 16)
-    if keras.backend.backend() == "jax" and compiler_fuses() and is_sparse:
+    if not compiler_fuses():
+        form = native
+    elif keras.backend.backend() == "jax" and is_sparse:
         form = shifted_2d
+    else:
+        form = fused_2d
     return form(inputs, kernel, strides, dilation, padding)
 
 

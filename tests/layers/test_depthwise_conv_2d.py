@@ -230,7 +230,7 @@ def test_gradients_outside_of_a_program_compile_once(monkeypatch):
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (1, 2), (1, 16)])
 def test_trains_on_any_size_as_keras_does(strides, dilation, padding):
     """Compiled with XLA where the backend does: sizes are unknown while TensorFlow traces."""
     options = {"padding": padding, "dilation_rate": dilation}
@@ -243,7 +243,7 @@ def test_trains_on_any_size_as_keras_does(strides, dilation, padding):
     for model in models:
         model.compile("sgd", "mse", jit_compile=BACKEND != "torch")
     for height, width in ((7, 9), (8, 10)):
-        x = normal(2, height, width, 2)
+        x = normal(2, height + 2 * dilation, width + 2 * dilation, 2)
         y = normal(*layers[0].compute_output_shape(x.shape))
         for model in models:
             model.train_on_batch(x, y)
