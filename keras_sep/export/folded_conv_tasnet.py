@@ -33,8 +33,8 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
       d is one without.
     - PyTorch's second product adds to features and skips in place, so that none but products pass
       over them; what the norms add, the same for all frames, is a vector kept apart.
-    - With `jit_compile` two passes remain between the products: one that reads the features for the
-      first norm's sums, and one for all that follows; the masks are applied in one pass.
+    - With `jit_compile` two passes remain between the products: one in place for bias, PReLU and
+      sums, and one for the convolution and what follows it; the masks are applied in one pass.
     - A model in bfloat16 has its features, products and convolutions in bfloat16, and the sums over
       each frame too where nothing is compiled; the sums of these, and what is computed of them, are
       float32.

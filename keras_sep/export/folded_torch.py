@@ -93,44 +93,41 @@ class _Block:
         weights, reach = self.weights, self.weights.reach
         frames, dim = len(inputs), len(weights.expand_kernel)
         bias = torch.addmv(weights.expand_bias, weights.expand_kernel.t(), shift[:dim])
-        kernel = torch.cat([bias[None], weights.expand_kernel])
         y = hidden[reach : reach + frames]
-        torch.mm(inputs[:, : 1 + dim], kernel.to(y.dtype), out=y)
-        z, scale, added = self.between_products(hidden[: reach + frames + reach], outputs)
+        zero, bias, scale = self.expand(inputs[:, : 1 + dim], bias, y)
+        hidden[:reach] = hidden[reach + frames : reach + frames + reach] = zero
+        z, scale, added = self.convolve(hidden[: reach + frames + reach], bias, scale, outputs)
         columns = slice(0 if weights.residual_dim else dim, None)
         _add_product(sums[:, columns], z, weights.product.kernel, scale)
         shift[columns] += added
 
-    def between_products(self, hidden, outputs):
+    def expand(self, inputs, bias, y):
+        """Product, bias and PReLU, written to `y`.
+
+        Returns: what stands for zeros beside the frames, bias of the convolution, and scale of the
+            norm between.
+        """
+        weights = self.weights
+        kernel = torch.cat([bias[None], weights.expand_kernel])
+        torch.mm(inputs, kernel.to(y.dtype), out=y)
+        return _between(functional.leaky_relu_(y, weights.slope), weights)
+
+    def convolve(self, hidden, bias, scale, outputs):
         """What the second product takes, its scale, and what is added after it to all frames.
 
-        Args:
-            hidden: `(reach + frames + reach, H)`, frames as the first product gives them.
-            outputs: As the block gets it.
+        The frames are an image one pixel wide, channels last. Dilated as it is: as fast here as
+        with frames side by side, which takes wider kernels.
         """
-        weights, reach = self.weights, self.weights.reach
-        y = hidden[reach : len(hidden) - reach]
-        functional.leaky_relu_(y, weights.slope)
-        mean, scale = _statistics(y, weights.epsilon)
-        hidden[:reach] = hidden[reach + len(y) :] = weights.zero(mean, scale)
-        z = self.depthwise(hidden, weights.depthwise_bias(mean, scale))
-        functional.leaky_relu_(z, weights.conv_slope)
-        return z, *_after(z, scale, weights.product)
-
-    def depthwise(self, hidden, bias):
-        """The frames are an image one pixel wide, channels last.
-
-        Dilated as it is: as fast here as with frames side by side, which takes wider kernels.
-        """
-        channels = hidden.shape[1]
-        outputs = functional.conv2d(
+        weights, channels = self.weights, hidden.shape[1]
+        z = functional.conv2d(
             hidden.reshape(1, -1, 1, channels).permute(0, 3, 1, 2),
             self.depthwise_kernel.to(hidden.dtype),
             bias.to(hidden.dtype),
-            dilation=(self.weights.dilation, 1),
+            dilation=(weights.dilation, 1),
             groups=channels,
         )
-        return outputs.permute(0, 2, 3, 1).reshape(-1, channels)
+        z = z.permute(0, 2, 3, 1).reshape(-1, channels)
+        return z, *_after(functional.leaky_relu_(z, weights.conv_slope), scale, weights.product)
 
 
 def _compiler(device):
@@ -154,51 +151,56 @@ def _compiler(device):
 
 def _compiled_block_class(compiler):
     """Blocks of one model, whose two compiled functions they share."""
-    before_convolution, convolution = compiler(_before_convolution), compiler(_convolution)
+    activated, convolved = compiler(_activated), compiler(_convolved)
 
     class CompiledBlock(_Block):
-        """Between the products a loop that reads the features, and one that writes the outputs.
+        """After the first product a loop in place, and one that writes the outputs.
 
-        Numbers that differ from block to block are tensors, or each would be compiled for itself.
+        The former adds the bias, too, where a column of ones makes the product slower. Numbers that
+        differ from block to block are tensors, or each would be compiled for itself.
         """
 
         def __init__(self, block):
             self.weights = FoldedBlock(block, ops.convert_to_tensor)
             self.taps = ops.convert_to_tensor(self.weights.depthwise_kernel)
             slopes = np.array([self.weights.slope, self.weights.conv_slope], "float32")
-            self.slopes = ops.convert_to_tensor(slopes)
-            self.dilation = ops.convert_to_tensor(np.array(self.weights.dilation))
+            self.slope, self.conv_slope = ops.convert_to_tensor(slopes)
 
-        def between_products(self, hidden, outputs):
-            weights, reach = self.weights, self.weights.reach
-            y = hidden[reach : len(hidden) - reach]
-            statistics = before_convolution(y, weights, self.slopes)
-            after = convolution(
-                y, outputs, *statistics, weights, self.taps, self.dilation, self.slopes
+        def expand(self, inputs, bias, y):
+            torch.mm(inputs[:, 1:], self.weights.expand_kernel.to(y.dtype), out=y)
+            return activated(y, bias, self.slope, self.weights)
+
+        def convolve(self, hidden, bias, scale, outputs):
+            starts = (place * self.weights.dilation for place in range(len(self.taps)))
+            seen = [hidden[start : start + len(outputs)] for start in starts]
+            weights = self.weights
+            return outputs, *convolved(
+                seen, self.taps, bias, self.conv_slope, scale, weights.product, outputs
             )
-            return outputs, *after
 
     return CompiledBlock
 
 
-def _before_convolution(y, weights, slopes):
-    """What stands for zeros beside the frames, bias of the convolution, and its norm's scale."""
-    mean, scale = _statistics(_prelu(y.float(), slopes[0]), weights.epsilon)
-    return weights.zero(mean, scale), weights.depthwise_bias(mean, scale), scale
+def _activated(y, bias, slope, weights):
+    """Bias and PReLU in place; gives what `expand` returns."""
+    x = _prelu(y.float() + bias, slope)
+    y.copy_(x)
+    return _between(x, weights)
 
 
-def _convolution(y, outputs, zero, bias, scale, weights, taps, dilation, slopes):
-    """PReLU, depthwise convolution, PReLU and statistics, from y to outputs."""
-    frames = len(y)
-    z = bias
-    for place, kernel in enumerate(taps, -(len(taps) // 2)):
-        source = torch.arange(frames, device=y.device) + place * dilation
-        inside = (source >= 0) & (source < frames)
-        features = _prelu(y[source.clamp(0, frames - 1)].float(), slopes[0])
-        z = z + torch.where(inside[:, None], features, zero) * kernel
-    z = _prelu(z, slopes[1])
+def _convolved(seen, taps, bias, slope, scale, product, outputs):
+    """Convolution and PReLU, of what each tap sees; gives what `convolve` returns."""
+    for x, kernel in zip(seen, taps, strict=True):
+        bias = bias + x.float() * kernel
+    z = _prelu(bias, slope)
     outputs.copy_(z)
-    return _after(z, scale, weights.product)
+    return _after(z, scale, product)
+
+
+def _between(y, weights):
+    """What `expand` returns, of the features before the norm."""
+    mean, scale = _statistics(y, weights.epsilon)
+    return weights.zero(mean, scale), weights.depthwise_bias(mean, scale), scale
 
 
 def _after(z, scale, product):

@@ -6,7 +6,7 @@ On the GPU where the backend has one, and else on the CPU. Milliseconds forward,
 gradients by input and kernel, for kernels 3, 5 and 7, stride 1 with several dilations, and stride
 2. "layer" is our `DepthwiseConv1D` or `DepthwiseConv2D`, "keras" that of the name in
 `keras.layers`, each without padding and with "same"; the others are bare forms. The contenders run
-by turns.
+by turns, each with a call before the measured one, which meets the caches as it leaves them.
 
 Prints all rows, and by backend the worst and the median of the ratios: Keras's layer by ours, and
 the faster of the native and the shifted form by ours, which has a padding to look after besides.
@@ -113,12 +113,12 @@ def measure(rank: int, kernels: list[int], dilations: list[int], repeats: int) -
             for task, make in {"forward": _forward, "gradients": _gradients}.items()
         }
         times = {key: [] for key in calls}
-        for repeat in range(repeats + 1):
+        for _ in range(repeats):
             for key, call in calls.items():
+                call()
                 start = time.perf_counter()
                 call()
-                if repeat:
-                    times[key].append(1000 * (time.perf_counter() - start))
+                times[key].append(1000 * (time.perf_counter() - start))
         setting = {"mode": mode, "kernel": taps, "strides": strides, "dilation": dilation}
         for task in ("forward", "gradients"):
             medians = {name: statistics.median(t) for (of, name), t in times.items() if of == task}
