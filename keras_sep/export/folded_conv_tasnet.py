@@ -46,7 +46,7 @@ def fold_for_inference(model: ConvTasNet, jit_compile: bool = False) -> Callable
             on a CPU needs a C++ compiler (`g++`, or what `CXX` names). It takes about ten seconds
             at the first call, and again at the first of another length; not at later ones. On a
             GPU a shape that comes again is recorded, and runs without Python, of the last four:
-            on an H200 the paper's best takes 2.2 ms for 4 s, and 15 otherwise. Each recording holds
+            on an H200 the paper's best took 2.2 ms for 4 s, and 15 otherwise. Each recording holds
             the memory that it computes in.
 
     Returns: a function from mixture `(batch, samples)`, one example at least, to sources `(batch,
