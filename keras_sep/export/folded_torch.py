@@ -49,7 +49,7 @@ def folded(model, jit_compile):
     def separate_one(features, samples):
         frames, filters = features.shape
         rows = features.new_zeros(frames, line + -(-num_columns // line) * line)
-        rows[:, line - 1] = 1  # by which the blocks' first products add their bias
+        rows[:, line - 1] = 1  # by which first products add their bias, if not compiled
         inputs, sums = rows[:, line - 1 :], rows[:, line : line + num_columns]
         mean, scale = _statistics(features, bottleneck.epsilon)
         _add_product(sums[:, features_columns], features, bottleneck.kernel, scale)
@@ -190,9 +190,10 @@ def _activated(y, bias, slope, weights):
 
 def _convolved(seen, taps, bias, slope, scale, product, outputs):
     """Convolution and PReLU, of what each tap sees; gives what `convolve` returns."""
+    z = bias
     for x, kernel in zip(seen, taps, strict=True):
-        bias = bias + x.float() * kernel
-    z = _prelu(bias, slope)
+        z = z + x.float() * kernel
+    z = _prelu(z, slope)
     outputs.copy_(z)
     return _after(z, scale, product)
 
