@@ -114,7 +114,8 @@ def measure(rank: int, kernels: list[int], dilations: list[int], repeats: int) -
         }
         times = {key: [] for key in calls}
         for _ in range(repeats):
-            for key, call in calls.items():
+            for place in rng.permutation(len(calls)):
+                key, call = list(calls.items())[place]
                 call()
                 start = time.perf_counter()
                 call()

@@ -9,8 +9,8 @@
 - memory: by how much separating a recording with the bundled model raises the largest memory over
   that of the loaded model, in chunks of 4 to 60 s, and for 10 minutes and an hour.
 - lengths: seconds of computing a second of recording, by the bundled model and by the paper's best
-  configuration, whole up to 60 s and in the default chunks beyond, by turns; "spread" is the most
-  by the least, less one.
+  configuration, whole up to 60 s and in the default chunks beyond, the medians of turns; "spread"
+  is the most by the least, less one.
 - bfloat16: the least SI-SNR of the bundled model's sources against those in float32.
 
 Recordings with the allocator's settings of the command line. One process a figure. Prints tables
@@ -26,7 +26,7 @@ import sys
 import time
 from pathlib import Path
 
-from conv_tasnet_speed import TRAINING, keras_call, torchaudio_call
+from conv_tasnet_speed import TRAINING, keras_call, torchaudio_call, with_biases
 from speed_report import earlier_results, machine
 
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "PyTorch": "torch"}
@@ -91,6 +91,7 @@ def lengths(contender) -> dict:
     set_allocator(contender)
     paper = ConvTasNet()
     paper.build((None, None))
+    with_biases(paper)
     with tempfile.TemporaryDirectory() as folder:
         paper.save(f"{folder}/paper.keras")
         return {
@@ -111,8 +112,9 @@ def set_allocator(contender):
 def _by_length(model) -> dict:
     """Seconds of computing a second, by seconds of recording.
 
-    After every chunk of the long recording come half as many seconds of each short one, as a
-    machine's speed changes within minutes.
+    A turn is a chunk of the long recording, and then as many of each short one as make half as many
+    seconds in all, as a machine's speed changes within minutes. Of what a chunk, and a second of
+    the others, takes in each turn, the median counts.
     """
     import numpy as np
 
@@ -123,20 +125,23 @@ def _by_length(model) -> dict:
     short = {seconds: Separator(model, chunk_seconds=seconds) for seconds in WHOLE}
     for separator in (long, *short.values()):
         separator.separate(noise[: round(separator.chunk_seconds * RATE)])
-    totals = dict.fromkeys((*WHOLE, CHUNKED), 0.0)
-    separated = dict.fromkeys(totals, 0)
+    chunks, times = [], {seconds: [] for seconds in WHOLE}
+    done = 0
     start = time.perf_counter()
     for sources in long.separate_blocks([noise]):
-        totals[CHUNKED] += time.perf_counter() - start
-        separated[CHUNKED] += sources.shape[-1] / RATE
+        chunks.append(time.perf_counter() - start)
+        before, done = done, done + sources.shape[-1] / RATE / 2
         for seconds, separator in short.items():
-            while separated[seconds] + seconds <= separated[CHUNKED] / 2:
-                start = time.perf_counter()
+            count = int(done // seconds - before // seconds)
+            start = time.perf_counter()
+            for _ in range(count):
                 separator.separate(noise[: seconds * RATE])
-                totals[seconds] += time.perf_counter() - start
-                separated[seconds] += seconds
+            if count:
+                times[seconds].append((time.perf_counter() - start) / (count * seconds))
         start = time.perf_counter()
-    return {seconds: totals[seconds] / separated[seconds] for seconds in totals}
+    # The last block is the end of the chunk before.
+    times[CHUNKED] = np.array(chunks[:-1]) * len(chunks[:-1]) / CHUNKED
+    return {seconds: float(np.median(turns)) for seconds, turns in times.items()}
 
 
 def bfloat16(contender) -> dict:
