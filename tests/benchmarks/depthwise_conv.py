@@ -6,7 +6,8 @@ On the GPU where the backend has one, and else on the CPU. Milliseconds forward,
 gradients by input and kernel, for kernels 3, 5 and 7, stride 1 with several dilations, and stride
 2. "layer" is our `DepthwiseConv1D` or `DepthwiseConv2D`, "keras" that of the name in
 `keras.layers`, each without padding and with "same"; the others are bare forms. The contenders run
-by turns, each with a call before the measured one, which meets the caches as it leaves them.
+by turns, in a random order each time, and each with a call before the measured one, which meets the
+caches as it leaves them.
 
 Prints all rows, and by backend the worst and the median of the ratios: Keras's layer by ours, and
 the faster of the native and the shifted form by ours, which has a padding to look after besides.
