@@ -202,6 +202,8 @@ def train(
         metrics=[] if mixit else [SISNRImprovement(fixed_order=enhance)],
         jit_compile=keras.backend.backend() != "torch",
     )
+    # Here, as TensorFlow traces a step twice that makes an optimizer's variables.
+    model.optimizer.build(model.trainable_variables)
     record(out, config)
     try:
         model.fit(
