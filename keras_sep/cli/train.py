@@ -202,7 +202,7 @@ def train(
         metrics=[] if mixit else [SISNRImprovement(fixed_order=enhance)],
         jit_compile=keras.backend.backend() != "torch",
     )
-    # Here, as TensorFlow traces a step twice that makes an optimizer's variables.
+    # TensorFlow traces the first step again if the optimizer makes its variables within it.
     model.optimizer.build(model.trainable_variables)
     record(out, config)
     try:
