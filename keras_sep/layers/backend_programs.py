@@ -76,17 +76,35 @@ def _jax_options():
 
 
 def program(function: Callable, *arguments):
-    """`function(*arguments)`, tensors and then whole numbers, of a function with loops.
+    """`function(*arguments)`, tensors and then numbers, traced once for each shape.
 
-    JAX compiles a loop at each call outside of a program, unless the loop is in one of its own. The
-    function is one of a module, or it would be new at each call too.
+    Of a step of training most of the time until it first runs is Python's, and the blocks of a
+    network are alike. JAX moreover compiles a loop at each call outside of a program, unless the
+    loop is in one of its own. The function is one of a module, or it would be new at each call too.
     """
-    if keras.backend.backend() != "jax":
+    backend = keras.backend.backend()
+    if backend == "torch":
         return function(*arguments)
-    import jax
+    if backend == "jax":
+        import jax
 
-    numbers = [place for place, x in enumerate(arguments) if isinstance(x, int)]
-    return jax.jit(function, static_argnums=numbers)(*arguments)
+        numbers = [place for place, x in enumerate(arguments) if isinstance(x, int | float)]
+        return jax.jit(function, static_argnums=numbers)(*arguments)
+    tensors = [x for x in arguments if not isinstance(x, int | float)]
+    signature = tuple((tuple(x.shape), x.dtype) for x in tensors)
+    return _traced(function, signature, arguments[len(tensors) :])(*tensors)
+
+
+@cache
+def _traced(function, signature, numbers):
+    import tensorflow as tf
+
+    # A function for each signature: of one for all TensorFlow warns that it is traced often.
+    return tf.function(
+        lambda *tensors: function(*tensors, *numbers),
+        input_signature=[tf.TensorSpec(*spec) for spec in signature],
+        autograph=False,
+    )
 
 
 def barrier(inputs):

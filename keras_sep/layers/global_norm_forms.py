@@ -7,8 +7,13 @@ of features in memory. By turns, training steps of the small Conv-TasNet of
 and 2.2 (TensorFlow, memory kept, 2 cores with AVX-512).
 
 From the forward pass a block keeps what its first product and its depthwise convolution give, and p
-of the latter, which the second product reads. So p is not used in other gradients: XLA would keep
-it, and recompute the convolution from it.
+of the latter, which the second product reads: its gradient has p anew, and XLA finds that it is the
+same. So p is not used in other gradients: XLA would keep it, and recompute the convolution from it.
+
+Each is a program of its own, which blocks share. From the start of `train_on_batch` to the first
+step's end it were 28 to 40 s without, and with longer sums over frames, 18 to 20 so with the small
+Conv-TasNet, and 58 to 63 and 37 to 38 with the paper's best (TensorFlow, by turns, 2 cores with
+AVX-512).
 
 In both, p is `prelu(inputs)` and s the reciprocal of the deviation of p from its mean m, over all
 frames and channels of an example; normalized is γ s (p - m) + β. Their gradients are of reverse
@@ -18,7 +23,7 @@ mode, which `jax.jvp` refuses, and on TensorFlow of functions that XLA compiles.
 from keras import ops
 
 from keras_sep.layers.backend_forms import product
-from keras_sep.layers.backend_programs import barrier
+from keras_sep.layers.backend_programs import barrier, program
 from keras_sep.layers.depthwise_forms import shifted
 from keras_sep.layers.frame_sums import channel_products, sum_over_frames
 
@@ -40,59 +45,64 @@ def normalized_depthwise(inputs, weights, dilation: int, epsilon: float):
     """
 
     @ops.custom_gradient
-    def convolve(inputs, slope, gamma, beta, kernel, bias):
-        taps, frames = kernel.shape[0], ops.shape(inputs)[1]
-        reach = dilation * (taps // 2)
-        around = ((0, 0), (reach, reach), (0, 0))
-        p = _prelu(inputs, slope)
-        mean, scale = _statistics(p, epsilon)
-        gain = gamma * scale
-        shift = beta - mean * gain
-        normalized = ops.pad(p * gain + shift, around)
+    def convolve(*arguments):
+        outputs, mean, scale = program(_convolve, *arguments, epsilon, dilation)
 
         def gradients(gradient):
-            # Without a barrier XLA slices first, and computes the gradient for each slice.
-            padded = barrier(ops.pad(gradient, around))
-            # What each tap's frames went to, and zeros for those that went nowhere.
-            seen = [padded[:, k * dilation : k * dilation + frames] for k in range(taps)][::-1]
-            by_tap = [
-                sum_over_frames(inputs, g, function=lambda x, g: x * _prelu_gradient(x, slope, g))
-                for g in seen
-            ]
-            every = sum_over_frames(padded)
-            alone = [every - _missed(padded, k * dilation, reach) for k in range(taps)]
-            by_gain = sum(kernel[k] * by_tap[k] for k in range(taps))
-            by_shift = sum(kernel[k] * alone[k] for k in range(taps))
-            by_kernel = [ops.sum(gain * by_tap[k] + shift * alone[k], 0) for k in range(taps)]
-            centered = by_gain - mean * by_shift
-            constant, factor = through_statistics(
-                _size(p),
-                mean,
-                scale,
-                by_mean=-ops.sum(gain * by_shift, -1, keepdims=True),
-                by_scale=ops.sum(gamma * centered, -1, keepdims=True),
-            )
+            return program(_through_convolution, gradient, mean, scale, *arguments, dilation)
 
-            def by_p(inputs, *seen):
-                by_normalized = sum(kernel[k] * seen[k] for k in range(taps))
-                return (
-                    gain * by_normalized
-                    + constant
-                    + _prelu_gradient(inputs, slope, factor) * inputs
-                )
-
-            return (
-                _prelu_gradient(inputs, slope, by_p(inputs, *seen)),
-                _slope_gradient(slope, by_p, inputs, *seen),
-                ops.sum(scale * centered, (0, 1)),
-                ops.sum(by_shift, (0, 1)),
-                ops.concatenate(by_kernel),
-                ops.sum(every, (0, 1)),
-            )
-
-        return shifted(normalized, kernel, 1, dilation, bias), gradients
+        return outputs, gradients
 
     return convolve(inputs, *map(ops.convert_to_tensor, weights))
+
+
+def _convolve(inputs, slope, gamma, beta, kernel, bias, epsilon, dilation):
+    p = _prelu(inputs, slope)
+    mean, scale = _statistics(p, epsilon)
+    gain = gamma * scale
+    normalized = ops.pad(p * gain + beta - mean * gain, _around(kernel, dilation))
+    return shifted(normalized, kernel, 1, dilation, bias), mean, scale
+
+
+def _through_convolution(gradient, mean, scale, inputs, slope, gamma, beta, kernel, _, dilation):
+    taps, frames = kernel.shape[0], ops.shape(inputs)[1]
+    reach = dilation * (taps // 2)
+    gain = gamma * scale
+    shift = beta - mean * gain
+    # Without a barrier XLA slices first, and computes the gradient for each slice.
+    padded = barrier(ops.pad(gradient, _around(kernel, dilation)))
+    # What each tap's frames went to, and zeros for those that went nowhere.
+    seen = [padded[:, k * dilation : k * dilation + frames] for k in range(taps)][::-1]
+    by_tap = [
+        sum_over_frames(inputs, g, function=lambda x, g: x * _prelu_gradient(x, slope, g))
+        for g in seen
+    ]
+    every = sum_over_frames(padded)
+    alone = [every - _missed(padded, k * dilation, reach) for k in range(taps)]
+    by_gain = sum(kernel[k] * by_tap[k] for k in range(taps))
+    by_shift = sum(kernel[k] * alone[k] for k in range(taps))
+    by_kernel = [ops.sum(gain * by_tap[k] + shift * alone[k], 0) for k in range(taps)]
+    centered = by_gain - mean * by_shift
+    constant, factor = through_statistics(
+        _size(inputs),
+        mean,
+        scale,
+        by_mean=-ops.sum(gain * by_shift, -1, keepdims=True),
+        by_scale=ops.sum(gamma * centered, -1, keepdims=True),
+    )
+
+    def by_p(inputs, *seen):
+        by_normalized = sum(kernel[k] * seen[k] for k in range(taps))
+        return gain * by_normalized + constant + _prelu_gradient(inputs, slope, factor) * inputs
+
+    return (
+        _prelu_gradient(inputs, slope, by_p(inputs, *seen)),
+        _slope_gradient(slope, by_p, inputs, *seen),
+        ops.sum(scale * centered, (0, 1)),
+        ops.sum(by_shift, (0, 1)),
+        ops.concatenate(by_kernel),
+        ops.sum(every, (0, 1)),
+    )
 
 
 def normalized_product(inputs, weights, epsilon: float):
@@ -112,45 +122,52 @@ def normalized_product(inputs, weights, epsilon: float):
     """
 
     @ops.custom_gradient
-    def multiply(inputs, slope, gamma, beta, kernel, bias):
-        p = _prelu(inputs, slope)
-        mean, scale = _statistics(p, epsilon)
-        scaled = gamma[:, None] * kernel
-        column_sums = ops.sum(scaled, axis=0)
-        shift = ops.matmul(beta, kernel) + bias - mean * scale * column_sums
+    def multiply(*arguments):
+        outputs, mean, scale = program(_multiply, *arguments, epsilon)
 
         def gradients(gradient):
-            sums = sum_over_frames(gradient)
-            by_bias = ops.sum(sums, (0, 1))
-            weighted = ops.sum(column_sums * sums, -1, keepdims=True)
-            by_example = channel_products(p, gradient)
-            by_scaled = ops.sum(scale * (by_example - mean * sums), 0)
-            constant, factor = through_statistics(
-                _size(p),
-                mean,
-                scale,
-                by_mean=-scale * weighted,
-                by_scale=ops.sum(by_example * scaled, (1, 2), keepdims=True) - mean * weighted,
-            )
+            return program(_through_product, gradient, mean, scale, *arguments)
 
-            def by_p(inputs, by_product):
-                return (
-                    scale * by_product + constant + _prelu_gradient(inputs, slope, factor) * inputs
-                )
-
-            by_product = product(gradient, ops.transpose(scaled))
-            return (
-                _prelu_gradient(inputs, slope, by_p(inputs, by_product)),
-                _slope_gradient(slope, by_p, inputs, by_product),
-                ops.sum(kernel * by_scaled, 1),
-                ops.sum(kernel * by_bias, 1),
-                gamma[:, None] * by_scaled + beta[:, None] * by_bias,
-                by_bias,
-            )
-
-        return product(p, scaled) * scale + shift, gradients
+        return outputs, gradients
 
     return multiply(inputs, *map(ops.convert_to_tensor, weights))
+
+
+def _multiply(inputs, slope, gamma, beta, kernel, bias, epsilon):
+    p = _prelu(inputs, slope)
+    mean, scale = _statistics(p, epsilon)
+    scaled = gamma[:, None] * kernel
+    shift = ops.matmul(beta, kernel) + bias - mean * scale * ops.sum(scaled, axis=0)
+    return product(p, scaled) * scale + shift, mean, scale
+
+
+def _through_product(gradient, mean, scale, inputs, slope, gamma, beta, kernel, _):
+    scaled = gamma[:, None] * kernel
+    sums = sum_over_frames(gradient)
+    by_bias = ops.sum(sums, (0, 1))
+    weighted = ops.sum(ops.sum(scaled, axis=0) * sums, -1, keepdims=True)
+    by_example = channel_products(_prelu(inputs, slope), gradient)
+    by_scaled = ops.sum(scale * (by_example - mean * sums), 0)
+    constant, factor = through_statistics(
+        _size(inputs),
+        mean,
+        scale,
+        by_mean=-scale * weighted,
+        by_scale=ops.sum(by_example * scaled, (1, 2), keepdims=True) - mean * weighted,
+    )
+
+    def by_p(inputs, by_product):
+        return scale * by_product + constant + _prelu_gradient(inputs, slope, factor) * inputs
+
+    by_product = product(gradient, ops.transpose(scaled))
+    return (
+        _prelu_gradient(inputs, slope, by_p(inputs, by_product)),
+        _slope_gradient(slope, by_p, inputs, by_product),
+        ops.sum(kernel * by_scaled, 1),
+        ops.sum(kernel * by_bias, 1),
+        gamma[:, None] * by_scaled + beta[:, None] * by_bias,
+        by_bias,
+    )
 
 
 def _prelu(inputs, slope):
@@ -188,6 +205,12 @@ def through_statistics(size, mean, scale, by_mean, by_scale):
 
 def _size(inputs):
     return ops.cast(ops.shape(inputs)[1] * ops.shape(inputs)[2], "float32")
+
+
+def _around(kernel, dilation):
+    """Zeros before and after the frames."""
+    reach = dilation * (kernel.shape[0] // 2)
+    return ((0, 0), (reach, reach), (0, 0))
 
 
 def _missed(padded, start, reach):

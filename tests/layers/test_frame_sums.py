@@ -27,6 +27,17 @@ def test_sum(frames):
     np.testing.assert_allclose(sums, x.sum(1, keepdims=True, dtype="float64"), atol=1e-5)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX traces with sizes only")
+def test_sum_of_frames_unknown_when_traced():
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, None, 5))]
+    function = tf.function(frame_sums.sum_over_frames, jit_compile=True, input_signature=signature)
+    for frames in FRAMES:
+        x, _ = arrays(frames)
+        np.testing.assert_allclose(function(x), x.sum(1, keepdims=True), atol=1e-5)
+
+
 def test_sum_is_float32_at_least():
     x = ops.ones((1, 4096, 1), "bfloat16")
     sums = frame_sums.sum_over_frames(x)

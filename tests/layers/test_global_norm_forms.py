@@ -243,6 +243,35 @@ def test_a_model_in_training_runs_them(calls):
     assert len(calls) >= 4
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="traces nothing")
+def test_blocks_alike_are_traced_once(monkeypatch):
+    """Value and gradient: once where no dilation is in them, else once for each dilation."""
+    traced = []
+    for name in ("_convolve", "_through_convolution", "_multiply", "_through_product"):
+
+        def run(*arguments, function=getattr(FORMS, name), name=name):
+            traced.append(name)
+            return function(*arguments)
+
+        monkeypatch.setattr(FORMS, name, run)
+    model = ConvTasNet(
+        filters=8, kernel_size=4, bottleneck_dim=4, hidden_dim=6, num_blocks=2, num_repeats=3
+    )
+    model.compile("sgd", "mse", jit_compile=True)
+    sources = normal(0, 2, 2, 40)
+    model.build((None, None))
+    model.optimizer.build(model.trainable_variables)
+    model.train_on_batch(sources.sum(1), sources)
+    # The last block's product is another, without a residual.
+    counts = {name: traced.count(name) for name in traced}
+    assert counts == {
+        "_convolve": 2,
+        "_through_convolution": 2,
+        "_multiply": 2,
+        "_through_product": 2,
+    }
+
+
 def test_mixed_precision_trains_by_the_plain_form(calls):
     block = TemporalBlock(6, 3, dtype="mixed_bfloat16")
     block.build((None, None, 4))
