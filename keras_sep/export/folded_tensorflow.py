@@ -25,7 +25,7 @@ def folded(model):
         for block in blocks:
             x, skip = block(x)
             if skip is not None:
-                skips = skip if skips is None else skips + skip
+                skips = skip if skips is None else _sum(skips, skip)
         x = tf.nn.leaky_relu(x if skips is None else skips, slope.item())
         masked = tf.stack([_product(x, kernel, bias) for kernel, bias in masks])
         masked = activate_masks(masked[None], tcn.mask_activation) * features
@@ -72,7 +72,7 @@ class _Block:
         parts = slice(weights.residual_dim), slice(weights.residual_dim, None)
         residual, skip = (_normalized_product(y, weights.product, *statistics, p) for p in parts)
         return (
-            inputs + residual if weights.residual_dim else None,
+            _sum(inputs, residual) if weights.residual_dim else None,
             skip if weights.has_skip else None,
         )
 
@@ -96,6 +96,11 @@ def _normalized_product(x, product, mean, scale, outputs=slice(None)):
 def _product(x, kernel, bias):
     """x @ kernel + bias, in the dtype of x."""
     return tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
+
+
+def _sum(x, product):
+    """x + product, by the operation that TensorFlow's graph with oneDNN puts into the product."""
+    return tf.add_n([x, product])
 
 
 def _statistics(x, epsilon, frames=slice(None)):
