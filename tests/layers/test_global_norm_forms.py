@@ -248,10 +248,11 @@ def test_blocks_alike_are_traced_once(monkeypatch):
     """Value and gradient: once where no dilation is in them, else once for each dilation."""
     traced = []
     for name in ("_convolve", "_through_convolution", "_multiply", "_through_product"):
+        form = getattr(FORMS, name)
 
-        def run(*arguments, function=getattr(FORMS, name), name=name):
-            traced.append(name)
-            return function(*arguments)
+        def run(*arguments, form=form):
+            traced.append(form.__name__)
+            return form(*arguments)
 
         monkeypatch.setattr(FORMS, name, run)
     model = ConvTasNet(
