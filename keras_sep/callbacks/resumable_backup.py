@@ -16,6 +16,9 @@ class ResumableBackup(keras.callbacks.Callback):
     and `EarlyStopping` know (their best value and how long they have waited) would be lost at
     every start; it is kept too.
 
+    A built model's optimizer is built when training begins, as Keras does where it goes on: else
+    TensorFlow traces the first step twice, as the optimizer makes its variables within it.
+
     Args:
         folder: Where the backup is kept.
         remember: Callbacks whose `best` and `wait` are kept. They must come before this one in
@@ -32,6 +35,8 @@ class ResumableBackup(keras.callbacks.Callback):
         self._previous = self.folder.with_name(self.folder.name + ".previous")
 
     def on_train_begin(self, logs=None):
+        if self.model.built:
+            self.model.optimizer.build(self.model.trainable_variables)
         if self._previous.exists() and not self.folder.exists():
             self._previous.rename(self.folder)
         if not self.folder.exists():

@@ -202,8 +202,6 @@ def train(
         metrics=[] if mixit else [SISNRImprovement(fixed_order=enhance)],
         jit_compile=keras.backend.backend() != "torch",
     )
-    # TensorFlow traces the first step again if the optimizer makes its variables within it.
-    model.optimizer.build(model.trainable_variables)
     record(out, config)
     try:
         model.fit(

@@ -48,6 +48,19 @@ def fit(folder, epochs, kill_at=None):
     return model, [(callback.best, callback.wait) for callback in (plateau, stop)]
 
 
+def test_optimizer_is_built_before_the_first_step(tmp_path):
+    """Or TensorFlow traces that step twice."""
+
+    def look(batch, logs):
+        built.append(model.optimizer.built)
+
+    built, model = [], compiled_model()
+    callbacks = [ResumableBackup(tmp_path / "backup")]
+    callbacks.append(keras.callbacks.LambdaCallback(on_train_batch_begin=look))
+    model.fit(np.zeros((4, 3)), np.zeros((4, 1)), verbose=0, callbacks=callbacks)
+    assert built == [True]
+
+
 def test_goes_on_as_if_it_had_not_stopped(tmp_path):
     """Stopped twice, once in the middle of waiting for the plateau."""
     expected, memory = fit(tmp_path / "whole", 6)

@@ -193,18 +193,6 @@ def test_options_that_contradict_the_first_model(
     assert not out.exists()
 
 
-def test_optimizer_is_built_before_the_first_step(corpus, tmp_path, monkeypatch):
-    """Or TensorFlow traces that step twice."""
-
-    def fit(model, *args, **kwargs):
-        built.append(model.optimizer.built)
-
-    built = []
-    monkeypatch.setattr(keras.Model, "fit", fit)
-    assert run(monkeypatch, "train", corpus, "--out", tmp_path, *SMALL) == 0
-    assert built == [True]
-
-
 def test_noise_at_the_given_snr(corpus, tmp_path, monkeypatch):
     def fit(model, training, validation_data, **kwargs):
         data.extend([training, validation_data])
