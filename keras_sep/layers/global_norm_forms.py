@@ -10,10 +10,9 @@ From the forward pass a block keeps what its first product and its depthwise con
 of the latter, which the second product reads: its gradient has p anew, and XLA finds that it is the
 same. So p is not used in other gradients: XLA would keep it, and recompute the convolution from it.
 
-Each is a program of its own, which blocks share. From the start of `train_on_batch` to the first
-step's end it were 28 to 40 s without, and with longer sums over frames, 18 to 20 so with the small
-Conv-TasNet, and 58 to 63 and 37 to 38 with the paper's best (TensorFlow, by turns, 2 cores with
-AVX-512).
+Each is a program of its own, which blocks share, see `program`. The first `train_on_batch` of the
+small Conv-TasNet took 28 to 40 s before, with sums over frames of more operations too, and 16 to 24
+since, of the paper's best 58 to 63 and 37 to 38 (TensorFlow, 2 cores with AVX-512).
 
 In both, p is `prelu(inputs)` and s the reciprocal of the deviation of p from its mean m, over all
 frames and channels of an example; normalized is γ s (p - m) + β. Their gradients are of reverse
