@@ -15,11 +15,11 @@ _PARTS = 8
 def sum_over_frames(*inputs, function=lambda x: x):
     """Sum over frames, in float32 at least: that of eighths of the frames, which are added first.
 
-    From behind a barrier, or XLA would make one sum of both. JAX leaves sums to a library, YNNPACK:
-    the gradients of three taps took 97 ms. Additions of eighths and a product with ones instead,
-    5 ms. The ones are a row for each example, or XLA would make it a product of one row, with a
-    transposed copy of the rest: a training step of the paper's best took 3.1 s so and takes 2.5 (2
-    times 4 s, 2 cores with AVX-512).
+    Then they are behind a barrier, or XLA would make one sum of both. JAX leaves sums to a library,
+    YNNPACK: the gradients of three taps took 97 ms. Additions of eighths and a product with ones
+    instead, 5 ms. The ones are a row for each example, or XLA would make it a product of one row,
+    with a transposed copy of the rest: a training step of the paper's best took 3.1 s so and takes
+    2.5 (2 times 4 s, 2 cores with AVX-512).
 
     Args:
         inputs: `(batch, frames, channels)`, one or more.
