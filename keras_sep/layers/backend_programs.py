@@ -76,11 +76,16 @@ def _jax_options():
 
 
 def program(function: Callable, *arguments):
-    """`function(*arguments)`, tensors and then numbers, traced once for each shape.
+    """`function(*arguments)`, traced once for all calls with such shapes, dtypes and numbers.
 
-    Of a step of training most of the time until it first runs is Python's, and the blocks of a
-    network are alike. JAX moreover compiles a loop at each call outside of a program, unless the
-    loop is in one of its own. The function is one of a module, or it would be new at each call too.
+    Of the time until a step of training first runs much is Python's, which traces it, and the
+    blocks of a network are alike. JAX moreover compiles a loop at each call outside of a program,
+    unless the loop is in one of its own. PyTorch traces nothing, and calls the function.
+
+    Args:
+        function: One of a module, or it would be new at each call. Traces are kept with it until
+            the process ends.
+        arguments: Tensors, then numbers of Python.
     """
     backend = keras.backend.backend()
     if backend == "torch":
